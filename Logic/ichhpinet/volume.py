@@ -1,0 +1,184 @@
+"""CTVolume: a head CT in HU on its own grid, checked once and never changed afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ichhpinet.errors import InputError
+
+if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch + numpy alone can hold a volume
+    import SimpleITK as sitk
+
+MIN_SLICES = 2  # one slice has no third spacing, and nothing can be carried to a neighbour
+ORTHONORMAL_TOLERANCE = 1e-3  # headers print direction cosines with as few as four digits
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CTVolume:
+    """A CT on a straight, regular grid, ITK's conventions.
+
+    hu: (D, H, W) float32, HU, C-contiguous and read-only: slices, rows, columns in the order of the file.
+    spacing_mm: (z, y, x) in mm, each > 0.
+    origin: (x, y, z) in mm, LPS: the centre of voxel [0, 0, 0].
+    direction: (3, 3) float64, orthonormal; its columns are the LPS unit vectors of the x (W), y (H), z (D) index axes.
+    notes: one sentence for each thing that reading did or assumed; empty when the values and the grid are the file's.
+
+    Raises InputError for anything that is not this.
+    """
+
+    hu: NDArray[np.float32]
+    spacing_mm: tuple[float, float, float]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked: dict[str, object] = {
+            "hu": checked_hu(self.hu),
+            "spacing_mm": checked_spacing(self.spacing_mm),
+            "origin": _three_numbers(self.origin, "the origin"),
+            "direction": checked_direction(self.direction),
+            "notes": tuple(str(note) for note in self.notes),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_array(
+        cls,
+        hu: ArrayLike,
+        spacing_mm: Sequence[float],
+        origin: Sequence[float] | None = None,
+        direction: ArrayLike | None = None,
+        notes: Iterable[str] = (),
+    ) -> CTVolume:
+        """A volume from values that are HU already; nothing is guessed or rescaled.
+
+        hu: (D, H, W) of any real number type. spacing_mm: (z, y, x). origin: (x, y, z) mm; None: 0, 0, 0.
+        direction: (3, 3), columns as in the class; None: axial LPS (the identity).
+
+        Raises InputError.
+        """
+        return cls(
+            hu=hu,  # type: ignore[arg-type]  # __post_init__ converts and checks
+            spacing_mm=spacing_mm,  # type: ignore[arg-type]
+            origin=(0.0, 0.0, 0.0) if origin is None else origin,  # type: ignore[arg-type]
+            direction=np.eye(3) if direction is None else direction,  # type: ignore[arg-type]
+            notes=tuple(notes),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W)."""
+        depth, height, width = self.hu.shape
+        return depth, height, width
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in ml."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+    def to_sitk(self) -> sitk.Image:
+        """A SimpleITK image (float32) of the same values on the same grid."""
+        return image_on_grid(self.hu, self)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the grid and the values; equal for equal volumes, whatever the notes."""
+        known: str | None = self.__dict__.get("_digest")
+        if known is None:
+            known = _digest(self)
+            object.__setattr__(self, "_digest", known)
+        return known
+
+    def __repr__(self) -> str:
+        steps = " x ".join(f"{step:.4g}" for step in self.spacing_mm)
+        return f"CTVolume{self.shape}, {steps} mm"
+
+
+def image_on_grid(array: NDArray[Any], volume: CTVolume) -> sitk.Image:
+    """A SimpleITK image of array (D, H, W) with the geometry of volume."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(tuple(reversed(volume.spacing_mm)))
+    image.SetOrigin(volume.origin)
+    image.SetDirection(tuple(float(value) for value in volume.direction.ravel()))
+    return image
+
+
+def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
+    """(D, H, W) float32, contiguous, finite and read-only. A read-only float32 array is taken over, others are copied.
+
+    Raises InputError.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"the CT's values are of type {array.dtype}; they must be real numbers in HU")
+    if array.ndim != 3:
+        raise InputError(f"the CT has {array.ndim} dimensions {array.shape}; it must have 3 (slices, rows, columns)")
+    if array.size == 0:
+        raise InputError(f"the CT is empty {array.shape}; it must hold voxels")
+    if array.shape[0] < MIN_SLICES:
+        raise InputError(f"the CT has {array.shape[0]} slice; it must have at least {MIN_SLICES}")
+    hu = _as_read_only_float32(array)
+    bad = hu.size - int(np.count_nonzero(np.isfinite(hu)))
+    if bad:
+        raise InputError(f"the CT has {bad} voxels that are NaN or infinite; every voxel must be a finite number")
+    return hu
+
+
+def checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    """(z, y, x) in mm, each finite and > 0. Raises InputError."""
+    spacing = _three_numbers(spacing_mm, "the spacing")
+    if min(spacing) <= 0:
+        raise InputError(f"the spacing is {spacing} mm; every step must be greater than 0")
+    return spacing
+
+
+def checked_direction(direction: ArrayLike) -> NDArray[np.float64]:
+    """(3, 3) float64, orthonormal, read-only. Raises InputError."""
+    try:
+        matrix = np.array(direction, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("the direction is not a matrix of numbers; it must be 3 x 3") from None
+    if matrix.shape != (3, 3):
+        raise InputError(f"the direction has shape {matrix.shape}; it must be 3 x 3")
+    if not np.all(np.isfinite(matrix)) or np.abs(matrix.T @ matrix - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+        raise InputError("the direction's columns are not perpendicular unit vectors; they must be (no shear)")
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _as_read_only_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    ready = array.dtype == np.float32 and array.flags.c_contiguous and not array.flags.writeable
+    if ready:
+        return array
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused as such
+        hu = np.array(array, dtype=np.float32, order="C")
+    hu.setflags(write=False)
+    return hu
+
+
+def _three_numbers(values: Sequence[float], what: str) -> tuple[float, float, float]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is not a row of numbers; it must be 3 numbers in mm") from None
+    if len(numbers) != 3 or not all(np.isfinite(numbers)):
+        raise InputError(f"{what} is {numbers}; it must be 3 finite numbers in mm")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _digest(volume: CTVolume) -> str:
+    summary = hashlib.sha256(b"ichhpinet CTVolume 1")
+    summary.update(np.array(volume.shape, dtype="<i8").tobytes())
+    summary.update(np.array([volume.spacing_mm, volume.origin], dtype="<f8").tobytes())
+    summary.update(volume.direction.astype("<f8").tobytes())
+    summary.update(volume.hu.astype("<f4", copy=False))
+    return summary.hexdigest()
