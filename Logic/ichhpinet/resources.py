@@ -13,7 +13,7 @@ def bundled_weights() -> Path:
 
 
 def sample_data(name: str) -> Path:
-    """A file or folder of the sample data, by its path below SampleData. Raises FileNotFoundError if it is not there."""
+    """A file or folder below SampleData/, e.g. a DICOM folder. Raises FileNotFoundError if it is not there."""
     return _find("SampleData", name)
 
 
