@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from ichhpinet.errors import InputError
+from numpy.typing import ArrayLike, NDArray
 
 NOTHING, FOREGROUND, BACKGROUND = 0, 1, 2  # the values of a scribble file
 

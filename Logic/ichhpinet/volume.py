@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from ichhpinet.errors import InputError
+from ichhpinet.itk import simpleitk
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch + numpy alone can hold a volume
     import SimpleITK as sitk
@@ -103,13 +103,11 @@ class CTVolume:
 
 def image_on_grid(array: NDArray[Any], volume: CTVolume) -> sitk.Image:
     """A SimpleITK image of array (D, H, W) with the geometry of volume."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(array)
+    image = simpleitk().GetImageFromArray(array)
     image.SetSpacing(tuple(reversed(volume.spacing_mm)))
     image.SetOrigin(volume.origin)
     image.SetDirection(tuple(float(value) for value in volume.direction.ravel()))
-    return image
+    return cast("sitk.Image", image)
 
 
 def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
@@ -180,5 +178,5 @@ def _digest(volume: CTVolume) -> str:
     summary.update(np.array(volume.shape, dtype="<i8").tobytes())
     summary.update(np.array([volume.spacing_mm, volume.origin], dtype="<f8").tobytes())
     summary.update(volume.direction.astype("<f8").tobytes())
-    summary.update(volume.hu.astype("<f4", copy=False))
+    summary.update(memoryview(volume.hu.astype("<f4", copy=False)))
     return summary.hexdigest()
