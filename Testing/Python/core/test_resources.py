@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from ichhpinet import resources
 
 LAYOUTS = {  # where the package lies -> where its Models/ and SampleData/ lie
