@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ichhpinet.errors import InputError
 from numpy.typing import ArrayLike, NDArray
+
+from ichhpinet.errors import InputError
 
 NOTHING, FOREGROUND, BACKGROUND = 0, 1, 2  # the values of a scribble file
 

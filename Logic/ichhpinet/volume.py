@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch + numpy alone can hold a volume
     import SimpleITK as sitk
@@ -86,7 +87,7 @@ class CTVolume:
 
     def to_sitk(self) -> sitk.Image:
         """A SimpleITK image (float32) of the same values on the same grid."""
-        return image_on_grid(self.hu, self)
+        return cast("sitk.Image", image_on_grid(self.hu, self))
 
     def digest(self) -> str:
         """SHA-256 (hex) of the grid and the values; equal for equal volumes, whatever the notes."""
@@ -101,13 +102,13 @@ class CTVolume:
         return f"CTVolume{self.shape}, {steps} mm"
 
 
-def image_on_grid(array: NDArray[Any], volume: CTVolume) -> sitk.Image:
+def image_on_grid(array: NDArray[Any], volume: CTVolume) -> Any:
     """A SimpleITK image of array (D, H, W) with the geometry of volume."""
     image = simpleitk().GetImageFromArray(array)
     image.SetSpacing(tuple(reversed(volume.spacing_mm)))
     image.SetOrigin(volume.origin)
     image.SetDirection(tuple(float(value) for value in volume.direction.ravel()))
-    return cast("sitk.Image", image)
+    return image
 
 
 def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
@@ -178,5 +179,5 @@ def _digest(volume: CTVolume) -> str:
     summary.update(np.array(volume.shape, dtype="<i8").tobytes())
     summary.update(np.array([volume.spacing_mm, volume.origin], dtype="<f8").tobytes())
     summary.update(volume.direction.astype("<f8").tobytes())
-    summary.update(memoryview(volume.hu.astype("<f4", copy=False)))
+    summary.update(volume.hu.astype("<f4", copy=False).data)
     return summary.hexdigest()
