@@ -17,7 +17,9 @@ FOLDERS = {CORE: "Logic", WORKBENCH: "Workbench", SLICER: ".", BROWSER: "Browser
 # Rooms of the core, the lowest first. A room imports only lower ones; those on one line do not know each other.
 CORE_ORDER = (
     ("errors", "resources"),
-    ("volume", "grid"),
+    ("itk", "hounsfield", "straighten", "fileheaders", "grid"),
+    ("volume", "dicom"),
+    ("reading", "writing"),
     ("scribbles",),
     ("preprocessing",),
     ("networks",),
@@ -35,9 +37,9 @@ ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
 BROWSER_MAY_USE = {"nodes", "rounds", "logic", "worker"}  # of ICHHPINetSlicer
 CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}
 # What runs on a bare GPU machine: torch and numpy when imported; anything else only inside the function that needs it.
-BARE_MACHINE_ROOMS = {"phantom", "regions", "robot", "losses", "train", "synthesize"}
+BARE_MACHINE_ROOMS = {"phantom", "regions", "robot", "losses", "train", "training", "synthesize"}
 BARE_MACHINE_THIRD_PARTY = {"torch", "numpy"}
-BARE_MACHINE_CORE = {"errors", "preprocessing", "networks"}
+BARE_MACHINE_CORE = {"errors", "resources", "grid", "preprocessing", "networks", "checkpoint"}
 
 
 def _files(package: str) -> list[Path]:
