@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ichhpinet import errors
+from ichhpinet_workbench import robot
 from ichhpinet_workbench.bench import OURS
 from ichhpinet_workbench.bench.case import Head, cut_into, small_head, with_strokes
 from ichhpinet_workbench.bench.table import machine, markdown
@@ -96,5 +98,8 @@ def _measured(job: Job, head: Head, file: Path, arguments: argparse.Namespace) -
 
 
 def _environment(threads: int) -> dict[str, str]:
+    """This environment with the thread counts set, and with the packages on the path where they are not installed."""
     counts = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return {**os.environ, **counts, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    roots = [str(Path(str(module.__file__)).resolve().parents[1]) for module in (errors, robot)]
+    path = os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **counts, "PYTHONPATH": path}
