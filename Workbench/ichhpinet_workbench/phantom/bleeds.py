@@ -28,6 +28,8 @@ MEAN_HU = {
     "SDH": (16.0, 19.1, 26.7, 42.9, 51.0, 58.7, 68.9, 73.3, 95.0),
     "EDH": (30.0, 33.6, 37.2, 49.1, 56.2, 62.8, 72.4, 78.3, 93.7),
 }
+# Thin sheets lose their edges to bone and partial volume in the label: this much more is laid down.
+EDGE_LOSS = {"SDH": 1.5, "SAH": 1.25, "IVH": 1.1}
 FAR = 1e4  # mm: a preference that is never chosen
 
 
@@ -127,7 +129,8 @@ def subarachnoid(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tens
     """Preference and support: sulci and cisterns about one or several places."""
     widened = head.sulcus_width + dice.uniform(0.4, 1.3) - head.sulcus.abs()
     csf = torch.maximum(torch.minimum(widened, 18.0 - head.cavity), head.csf + dice.uniform(0.0, 0.6))
-    support = torch.minimum(torch.minimum(csf, -head.ventricle - 1.0), head.cavity - 0.3)
+    support = torch.minimum(torch.minimum(csf, -head.ventricle - 1.0), head.cavity - 0.8)
+    support = torch.minimum(support, head.place[0] + 34.0)
     points = head.grid.points()
     if dice.chance(0.35):
         centre = nearest(head, (dice.uniform(-28, -12), dice.uniform(-22, 10), dice.uniform(-25, 25)), support)
@@ -142,7 +145,7 @@ def subarachnoid(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tens
 
 def surface_place(dice: Dice, head: Head) -> Tensor:
     """(3,) world mm of a random place at the inner table above the skull base."""
-    shell = torch.minimum(3.0 - head.cavity.abs(), head.place[0] + 30.0)
+    shell = torch.minimum(3.0 - head.cavity.abs(), head.place[0] + 12.0)
     return anywhere(dice, head, shell)
 
 
@@ -155,9 +158,11 @@ def subdural(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tensor]:
     if draw < 0.72:
         centre = surface_place(dice, head)
         side = 1.0 if float(nearest_x(head, centre)) >= 0 else -1.0
-        reach = dice.uniform(35.0, 80.0) * min(1.2, max(0.35, (volume_ml / 12.0) ** 0.3))
+        thick = min(15.0, max(2.5, dice.uniform(3.0, 9.0) * (volume_ml / 10.0) ** 0.35))
+        reach = min(90.0, max(12.0, math.sqrt(2.0 * volume_ml * 1000.0 / (math.pi * thick))))
         profile = 1.0 - (ellipsoid(dice, points, centre, 0.2) / reach) ** 2 + 0.2 * noise
-        support = torch.minimum(torch.minimum(head.cavity, side * head.place[2] - 1.0), profile * 20.0)
+        gate = torch.minimum(side * head.place[2] - 1.0, head.place[0] + 24.0 + 4.0 * noise)
+        support = torch.minimum(torch.minimum(head.cavity, gate), profile * 20.0)
         return head.cavity.clamp(min=0.0) / profile.clamp(min=0.03), support
     if draw < 0.9:
         sheet = side * head.place[2] - 0.4
@@ -166,7 +171,7 @@ def subdural(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tensor]:
         sheet = side * 0 - head.below_tent - 0.3
         gate = torch.minimum(side * head.place[2] - 3.0, torch.minimum(head.place[1] - 5.0, 45.0 - head.cavity))
     centre = anywhere(dice, head, torch.minimum(torch.minimum(gate, head.cavity - 2.0), 2.0 - sheet.abs()))
-    reach = dice.uniform(25.0, 60.0)
+    reach = min(60.0, max(10.0, math.sqrt(2.0 * volume_ml * 1000.0 / (math.pi * dice.uniform(2.5, 6.0)))))
     profile = 1.0 - (ellipsoid(dice, points, centre, 0.2) / reach) ** 2 + 0.2 * noise
     support = torch.minimum(torch.minimum(head.cavity, sheet), torch.minimum(profile * 20.0, gate))
     return sheet.clamp(min=0.0) / profile.clamp(min=0.03), support
@@ -184,7 +189,8 @@ def extradural(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tensor
     outwards = inner / inner.norm().clamp(min=1.0)
     centre = inner + outwards * dice.uniform(6.0, 30.0)
     noise = smooth_noise(dice, head.grid, 15.0)[0]
-    return ellipsoid(dice, head.grid.points(), centre, 0.12) + noise * dice.uniform(0.2, 1.0), head.cavity
+    support = torch.minimum(head.cavity, head.place[0] + 26.0)
+    return ellipsoid(dice, head.grid.points(), centre, 0.12) + noise * dice.uniform(0.2, 1.0), support
 
 
 MAKERS = {
@@ -217,11 +223,12 @@ def density(dice: Dice, head: Head, level: Tensor, mean_hu: float, brain_hu: flo
 def make_bleed(dice: Dice, head: Head, kind: str, brain_hu: float, volume_ml: float | None = None) -> Bleed:
     """One haemorrhage of a kind; its volume and density drawn from the curves unless given."""
     if volume_ml is None:
-        volume_ml = dice.quantile(LEVELS, VOLUME_ML[kind])
+        volume_ml = 0.85 * dice.quantile(LEVELS, VOLUME_ML[kind])
         if dice.chance(0.1):
             volume_ml = dice.log_uniform(0.05, 1.5)
     preference, support = MAKERS[kind](dice, head, volume_ml)
-    radius = radius_for(preference, support, volume_ml, head.grid.voxel_ml)
+    target_ml = volume_ml * EDGE_LOSS.get(kind, 1.0)
+    radius = radius_for(preference, support, target_ml, head.grid.voxel_ml)
     level = torch.minimum(radius - preference, support)
     mean_hu = dice.quantile(LEVELS, MEAN_HU[kind])
     mean_hu = min(max(mean_hu, brain_hu + dice.uniform(5.0, 12.0)), brain_hu + 48.0)

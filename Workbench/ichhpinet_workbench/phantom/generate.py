@@ -18,6 +18,8 @@ from .phantom import KINDS, Phantom
 from .scanner import Optics, draw_noise_sigma, finish, noise_gain, scan, streaks
 from .tissue import Palette, bone_density, brain_tissue, compose, draw_palette, layers, soft_tissue
 
+BONE_HU = 110.0  # a reader takes what is brighter for bone, not for blood
+FAT_HU = -15.0  # and what is darker for fat or air
 WORLD_PIXEL_MM = 1.8  # smooth fields are made at this pixel size and drawn at the scanner's
 
 
@@ -167,9 +169,9 @@ def generate(
         smooth = smooth.reshape(2, size[0], planes, *smooth.shape[2:]).mean(dim=2)
         gain, lines = functional.interpolate(smooth, size=size[1:], mode="bilinear", align_corners=False)
         sigma = draw_noise_sigma(dice, ranges.optics, spacing[0])
-        hu = scan(dice, hu + lines * (hu > -300), spacing[1:], sigma, ranges.optics, gain)
+        clean, hu = scan(dice, hu + lines * (hu > -300), spacing[1:], sigma, ranges.optics, gain)
         hu = finish(dice, hu, spacing[1:], padding=spacing_mm is None)
-        labels = label_map(blood, bleeds)
+        labels = label_map(blood, bleeds) * ((clean < BONE_HU) & (clean > FAT_HU))
     info = {
         "seed": seed,
         "family": family,

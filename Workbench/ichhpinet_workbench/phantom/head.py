@@ -56,7 +56,7 @@ class Head:
 
 def tentorium_height(y: Tensor, x: Tensor) -> Tensor:
     """Height of the tentorium in template mm: a tent, apex in front, falling backwards and to the sides."""
-    return 4.0 - 0.7 * (y - 32.0).clamp(min=0.0) - 0.35 * x.abs() - 1.2 * (20.0 - y).clamp(min=0.0)
+    return 3.0 - 0.7 * (y - 32.0).clamp(min=0.0) - 0.42 * x.abs() - 1.2 * (20.0 - y).clamp(min=0.0)
 
 
 @functools.cache
@@ -139,13 +139,13 @@ def make_head(dice: Dice, grid: Grid, shape: Shape) -> Head:
     gap = (0.2 + 2.6 * age**2 * dice.uniform(0.3, 1.4)) * (1.0 + 0.5 * broad)
     cistern = (csf - dice.uniform(0.34, 0.6) + 0.12 * age) * 6.0 + 0.4 * fine
     depth = (cavity - gap).clamp(min=0.0)
-    half_width = dice.uniform(0.1, 0.7) + 1.3 * age**1.5 * dice.uniform(0.4, 1.2)
+    half_width = dice.uniform(0.4, 1.1) + 1.2 * age**1.5 * dice.uniform(0.4, 1.2)
     reach_mm = dice.uniform(10.0, 24.0)
     tent = tentorium_height(place[1], place[2]) - place[0]
     width = half_width * (1.0 + 0.6 * broad) * (1.0 - depth / reach_mm) - 0.1
     width = width - ramp(tent, -2.0, 4.0) * half_width * 0.75
-    bone = bone + dice.uniform(-1.5, 1.5) + 0.7 * broad
-    thickness = dice.uniform(3.0, 8.5) * (1.0 + 0.15 * broad)
+    bone = bone + dice.uniform(-1.8, 0.5) + 0.7 * broad
+    thickness = dice.uniform(3.5, 7.5) * (1.0 + 0.15 * broad)
     vault = (thickness + cavity) - 4.0 * ramp(place[0], -58.0, -66.0) * 10.0
     return Head(
         grid=grid,
@@ -157,7 +157,7 @@ def make_head(dice: Dice, grid: Grid, shape: Shape) -> Head:
         ventricle=torch.minimum(ventricle, cavity - 6.0),
         white=white,
         csf=torch.maximum(gap - cavity, torch.maximum(cistern, ventricle)),
-        sulcus=gyri(dice, place, dice.uniform(9.0, 15.0)),
+        sulcus=gyri(dice, place, dice.uniform(5.5, 10.0)),
         sulcus_width=width,
         soft=soft,
     )

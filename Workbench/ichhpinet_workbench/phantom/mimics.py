@@ -37,7 +37,7 @@ def sheets(dice: Dice, head: Head) -> Bright:
     thin = dice.uniform(0.15, 0.75)
     falx_gate = ramp(torch.maximum(z - 22.0 + 0.5 * (-y).clamp(min=0.0), y - 28.0), -6.0, 4.0)
     falx_gate = falx_gate * ramp(head.cavity, 48.0, 30.0) * ramp(head.below_tent, 2.0, -2.0)
-    tent_gate = ramp(y, 12.0, 24.0) * ramp(x.abs(), 4.0, 9.0) * ramp(x.abs(), 62.0, 52.0)
+    tent_gate = ramp(y, 28.0, 38.0) * ramp(x.abs(), 4.0, 9.0) * ramp(x.abs(), 62.0, 52.0)
     return Bright(
         falx=x + 0.8 * wobble,
         falx_half=(thin * (1.0 + 0.3 * wobble) + 0.3) * falx_gate - 0.3,

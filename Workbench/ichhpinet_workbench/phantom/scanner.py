@@ -57,8 +57,8 @@ def noise_spectrum(dice: Dice, optics: Optics, f: Tensor) -> Tensor:
 
 def scan(
     dice: Dice, hu: Tensor, pixel_mm: tuple[float, float], sigma_hu: float, optics: Optics, gain: Tensor
-) -> Tensor:
-    """(D, H, W) HU through the kernel, with noise. gain (D, H, W): local noise, about 1."""
+) -> tuple[Tensor, Tensor]:
+    """(D, H, W) HU through the kernel, without and with noise. gain (D, H, W): local noise, about 1."""
     f = frequency((hu.shape[1], hu.shape[2]), pixel_mm, hu.device)
     transfer, spectrum = kernel(dice, optics, f), noise_spectrum(dice, optics, f)
     size = (hu.shape[1], hu.shape[2])
@@ -66,7 +66,7 @@ def scan(
     scale = sigma_hu / math.sqrt(pixel_mm[0] * pixel_mm[1])
     white = dice.big_gaussians(*hu.shape)
     noise = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum, s=size) * scale
-    return clean + noise * gain
+    return clean, clean + noise * gain
 
 
 def noise_gain(dice: Dice, grid: Grid, base: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def streaks(dice: Dice, grid: Grid, place: Tensor) -> Tensor:
     total = total + weight * line * smooth_noise(dice, grid, (6.0, 25.0, 25.0))[0]
     if dice.chance(0.06):  # motion: bands over some slices
         band = ramp(smooth_noise(dice, grid, (10.0, 400.0, 400.0))[0], 0.8, 1.2)
-        total = total + band * dice.uniform(2.0, 12.0) * torch.sin(across / dice.uniform(2.0, 8.0))
+        total = total + band * dice.uniform(1.5, 7.0) * torch.sin(across / dice.uniform(2.0, 8.0))
     return total
 
 

@@ -47,8 +47,9 @@ def draw_palette(dice: Dice) -> Palette:
 def brain_tissue(dice: Dice, head: Head, palette: Palette) -> Tensor:
     """(D, H, W) HU of brain without CSF: cortex along the sulci, white matter, deep grey, slow drifts."""
     ribbon_mm = dice.uniform(1.8, 3.5)
-    edge = torch.maximum(head.sulcus_width - head.sulcus.abs(), head.csf)
-    near = torch.where(head.sulcus_width > -0.5, edge, head.csf)
+    fissure = torch.where(head.csf < 0.0, 3.0 * head.csf, head.csf)
+    edge = torch.maximum(head.sulcus_width - head.sulcus.abs(), fissure)
+    near = torch.where(head.sulcus_width > -0.5, edge, fissure)
     mottle = smooth_noise(dice, head.grid, 7.0)[0]
     sharp = dice.uniform(0.12, 0.4)
     white = ramp(head.white + 0.08 * mottle, 0.5 - sharp, 0.5 + sharp)
@@ -67,8 +68,12 @@ def soft_tissue(dice: Dice, head: Head, palette: Palette) -> Tensor:
     """(D, H, W) HU outside the cavity without bone: fat, muscle, skin, sinuses, mastoid cells."""
     noise = smooth_noise(dice, head.grid, 11.0)[0]
     z, y, x = head.place
-    muscle = ramp(noise - (z + dice.uniform(0.0, 25.0)) / 25.0, -0.4, 0.4)
-    hu = palette.fat + (palette.muscle - palette.fat) * muscle
+    temple = 0.8 * ramp((y + 25.0).abs(), 35.0, 15.0)
+    muscle = ramp(0.6 * noise + temple - (z + dice.uniform(5.0, 25.0)) / 20.0, 0.2, 1.0)
+    planes = smooth_noise(dice, head.grid, 14.0)[0].abs()  # fat between the muscles
+    muscle = muscle * ramp(planes, 0.0, 0.25)
+    grain = 1.0 + 0.12 * smooth_noise(dice, head.grid, 5.0)[0]
+    hu = (palette.fat + (palette.muscle - palette.fat) * muscle) * grain
     skin = ramp(head.head, dice.uniform(2.0, 4.0), 1.0)
     hu = hu + (35.0 - hu) * skin
     return hu + (AIR_HU - hu) * occupancy(head.air, 2.0)
@@ -108,11 +113,12 @@ def compose(
     sheets = occupancy(torch.maximum(falx_half - falx.abs(), tent_half - tent.abs()), edge_mm)
     hu = torch.lerp(hu, hu.new_full((), sheet_hu).expand_as(hu), sheets)
     inside = occupancy(cavity, edge_mm)
+    free = occupancy(cavity - 0.5 * edge_mm, edge_mm)  # a reader's mask keeps off the bone
     blood = []
     for k in range(15, fine.shape[1], 2):
         share = occupancy(fine[:, k], edge_mm)
         hu = torch.lerp(hu, fine[:, k + 1], share)
-        blood.append(share * inside)
+        blood.append(share * free)
     hu = torch.lerp(hu, bright_hu, occupancy(bright, edge_mm))
     outside = torch.lerp(soft, bone_hu, occupancy(bone, edge_mm))
     hu = torch.lerp(outside, hu, inside)
