@@ -44,7 +44,7 @@ clean:  ## delete what running left behind (keeps .venv and runs)
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# The environment. A .venv that is there is used, not made again; one without pip gets it (Debian ships venv without).
+# The environment. A .venv that is there is used, not made again; one without pip gets it from PYTHON's pip (Debian's venv lacks it).
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(SUPPORTED)' 2>/dev/null; then \
 		echo "ichhpinet needs Python 3.10, 3.11, 3.12 or 3.13; $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) -V 2>/dev/null || echo not found)." \
@@ -54,7 +54,8 @@ $(BIN)/python:
 $(STAMP): requirements-dev.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -c '$(SUPPORTED)' || { echo "$(VENV) is $$($(BIN)/python -V); ichhpinet needs Python 3.10 to 3.13." \
 		"Delete $(VENV) and run make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m pip --python $(BIN)/python install pip
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m pip install pip \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(BIN)/python -m pip install --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $@
