@@ -18,7 +18,12 @@ NIFTI_FIELDS = {  # header's length (its first word) -> type and place of dim, p
 NOT_ORIENTED = "the file does not say how the head lies; the default orientation of its format is assumed"
 CHUNK_BYTES = 1 << 20
 TEXT_HEADER_BYTES = 1 << 16
-SPACING_WORDS = {"nrrd": (b"space directions:", b"spacings:"), "metaimage": (b"elementspacing", b"elementsize")}
+SPACING_WORDS = ("space directions", "spacings", "elementspacing", "elementsize")
+NRRD_NEEDS = ("type", "sizes", "encoding")
+METAIMAGE_NEEDS = ("dimsize", "elementtype", "elementdatafile")
+METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4} | {
+    "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8
+}
 
 
 def check_nifti(path: Path) -> tuple[str, ...]:
@@ -45,13 +50,46 @@ def check_nifti(path: Path) -> tuple[str, ...]:
 
 
 def check_text_header(path: Path, kind: str) -> None:
-    """kind: "nrrd" or "metaimage". Raises InputError when the header does not state a spacing."""
+    """kind: "nrrd" or "metaimage". Raises InputError when the header is cut, states no spacing, or its data is cut."""
     with path.open("rb") as file:
         start = file.read(TEXT_HEADER_BYTES)
-    end = start.find(b"\n\n") if kind == "nrrd" else start.lower().find(b"elementdatafile")
-    header = start[: end if end >= 0 else None].lower()
-    if not any(word in header for word in SPACING_WORDS[kind]):
+    fields = _metaimage_fields(start) if kind == "metaimage" else _nrrd_fields(start)
+    needed = METAIMAGE_NEEDS if kind == "metaimage" else NRRD_NEEDS
+    whole = all(word in fields for word in needed) and (kind == "nrrd" or _metaimage_is_whole(fields, path))
+    if not whole:
+        raise InputError(f"{path.name} cannot be read: it is cut short or damaged")
+    if not any(word in fields for word in SPACING_WORDS):
         raise InputError(f"{path.name} does not state its spacing; it must, in mm")
+
+
+def _nrrd_fields(start: bytes) -> dict[str, str]:
+    header = start.replace(b"\r\n", b"\n").split(b"\n\n")[0]
+    return _fields(header, b":")
+
+
+def _metaimage_fields(start: bytes) -> dict[str, str]:
+    """The header's fields, and under "" the number of bytes of the line with the last of them and all before it."""
+    at = start.lower().find(b"elementdatafile")
+    end = start.find(b"\n", at) + 1 if at >= 0 else 0
+    return _fields(start[: end or None], b"=") | {"": str(end or len(start))}
+
+
+def _fields(header: bytes, divider: bytes) -> dict[str, str]:
+    pairs = (line.split(divider, 1) for line in header.splitlines() if divider in line)
+    return {key.decode("latin-1").strip().lower(): value.decode("latin-1").strip() for key, value in pairs}
+
+
+def _metaimage_is_whole(fields: dict[str, str], path: Path) -> bool:
+    """False when a file with its data inside is shorter than it says. ITK prints such things; this keeps it quiet."""
+    if fields["elementdatafile"].upper() != "LOCAL":
+        return True
+    try:
+        announced = math.prod(int(size) for size in fields["dimsize"].split()) * METAIMAGE_BYTES[fields["elementtype"]]
+        if fields.get("compresseddata", "False").lower() == "true":
+            announced = int(fields.get("compresseddatasize", "0"))
+    except (ValueError, KeyError):
+        return False
+    return path.stat().st_size - int(fields[""]) >= announced
 
 
 def _nifti_facts(header: bytes) -> tuple[tuple[float, ...], int, bool]:
