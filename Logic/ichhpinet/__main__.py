@@ -1,0 +1,5 @@
+"""`python -m ichhpinet` is `ichhpinet`."""
+
+from ichhpinet.cli import main
+
+raise SystemExit(main())
