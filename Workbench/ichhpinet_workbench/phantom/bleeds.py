@@ -220,16 +220,34 @@ def density(dice: Dice, head: Head, level: Tensor, mean_hu: float, brain_hu: flo
     return hu
 
 
-def make_bleed(dice: Dice, head: Head, kind: str, brain_hu: float, volume_ml: float | None = None) -> Bleed:
-    """One haemorrhage of a kind; its volume and density drawn from the curves unless given."""
-    if volume_ml is None:
-        volume_ml = 0.85 * dice.quantile(LEVELS, VOLUME_ML[kind])
-        if dice.chance(0.1):
-            volume_ml = dice.log_uniform(0.05, 1.5)
+@dataclass(frozen=True)
+class Wish:
+    """A haemorrhage to make; what is None is drawn from the curves."""
+
+    kind: str
+    volume_ml: float | None = None
+    contrast_hu: float | None = None
+
+
+def draw_volume(dice: Dice, kind: str) -> float:
+    """A volume in ml from the curve of the kind, with a tail of small ones."""
+    if dice.chance(0.1):
+        return dice.log_uniform(0.05, 1.5)
+    return 0.85 * dice.quantile(LEVELS, VOLUME_ML[kind])
+
+
+def draw_contrast(dice: Dice, kind: str, brain_hu: float) -> float:
+    """HU over brain from the curve of the kind, 5 to 48."""
+    return min(max(dice.quantile(LEVELS, MEAN_HU[kind]) - brain_hu, dice.uniform(5.0, 12.0)), 48.0)
+
+
+def make_bleed(dice: Dice, head: Head, wish: Wish, brain_hu: float) -> Bleed:
+    """One haemorrhage, laid down where its kind goes until its volume is reached."""
+    kind = wish.kind
+    volume_ml = draw_volume(dice, kind) if wish.volume_ml is None else wish.volume_ml
+    contrast = draw_contrast(dice, kind, brain_hu) if wish.contrast_hu is None else wish.contrast_hu
     preference, support = MAKERS[kind](dice, head, volume_ml)
     target_ml = volume_ml * EDGE_LOSS.get(kind, 1.0)
     radius = radius_for(preference, support, target_ml, head.grid.voxel_ml)
     level = torch.minimum(radius - preference, support)
-    mean_hu = dice.quantile(LEVELS, MEAN_HU[kind])
-    mean_hu = min(max(mean_hu, brain_hu + dice.uniform(5.0, 12.0)), brain_hu + 48.0)
-    return Bleed(kind, level, density(dice, head, level, mean_hu, brain_hu), volume_ml)
+    return Bleed(kind, level, density(dice, head, level, brain_hu + contrast, brain_hu), volume_ml)

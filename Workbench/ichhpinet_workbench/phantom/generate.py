@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .bleeds import Bleed, make_bleed
+from .bleeds import Bleed, Wish, make_bleed
 from .fields import Dice, Grid, ramp
 from .head import Head, Shape, make_head
 from .mimics import bright_things, old_infarcts
@@ -97,12 +97,18 @@ def draw_kinds(dice: Dice) -> list[str]:
     return kinds
 
 
+def oedema(dice: Dice, bleed: Bleed) -> Tensor | float:
+    """(D, H, W) HU that the tissue about a haemorrhage in the brain's substance is darker by; often nothing."""
+    if bleed.kind != "IPH" or not dice.chance(0.75):
+        return 0.0
+    reach_mm = dice.uniform(2.0, 11.0)
+    return dice.uniform(3.0, 12.0) * ramp(bleed.level, -reach_mm, -reach_mm * 0.2)
+
+
 def add_oedema(dice: Dice, tissue: Tensor, bleeds: list[Bleed]) -> Tensor:
     """Tissue HU with a dark halo about each haemorrhage in the brain's substance."""
     for bleed in bleeds:
-        if bleed.kind == "IPH" and dice.chance(0.75):
-            reach = dice.uniform(2.0, 11.0)
-            tissue = tissue - dice.uniform(3.0, 12.0) * ramp(bleed.level, -reach, -reach * 0.2)
+        tissue = tissue - oedema(dice, bleed)
     return tissue
 
 
@@ -159,7 +165,7 @@ def generate(
         tissue = old_infarcts(dice, head, brain_tissue(dice, head, palette), palette.csf)
         bright = bright_things(dice, head)
         wanted = draw_kinds(dice) if kinds is None else list(kinds)
-        bleeds = [make_bleed(dice, head, kind, (palette.grey + palette.white) / 2.0) for kind in wanted]
+        bleeds = [make_bleed(dice, head, Wish(kind), (palette.grey + palette.white) / 2.0) for kind in wanted]
         tissue = add_oedema(dice, tissue, bleeds)
         soft, bone = soft_tissue(dice, head, palette), bone_density(dice, head, palette)
         fields = layers(head, tissue, soft, bone, bright, bleeds)
