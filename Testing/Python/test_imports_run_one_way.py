@@ -28,6 +28,7 @@ CORE_ORDER = (
     ("uncertainty", "measurements", "metrics"),
     ("predictor",),
     ("session",),
+    ("report",),
     ("cli",),
 )
 CORE_RANK = {room: rank for rank, rooms in enumerate(CORE_ORDER) for room in rooms}

@@ -19,7 +19,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".cff", ".json", ".ui", ".cmake", ".s4ext", ".yml", ".yaml", ".csv", ""}
-DATA_SUFFIXES = {".dcm", ".npz", ".gz", ".csv", ".nrrd"}
+DATA_SUFFIXES = {".dcm", ".zip", ".mha", ".npz", ".gz", ".csv", ".nrrd"}
 LARGEST_FILE_BYTES = 15 * 2**20  # hosting warns above; checkpoints are split to stay below
 LARGEST_WEIGHTS_BYTES = 14_000_000
 LARGEST_CHECKOUT_BYTES = 80 * 2**20
