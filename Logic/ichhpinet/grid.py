@@ -1,0 +1,186 @@
+"""Native CT grid <-> working grid, both ways. Pure geometry: no network, no HU."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+FloatArray = np.ndarray
+Shape = tuple[int, int, int]
+
+# Working height and width are multiples of this many pixels: every stride of the networks divides them.
+PLANE_MULTIPLE = 16
+
+
+def resampling_matrix(source: tuple[int, float, float], target: tuple[int, float, float]) -> torch.Tensor:
+    """Weights that resample one axis, by overlap of cells.
+
+    Each of `source` and `target` is (count, cell size in mm, start of the first cell in mm). The footprint of a target
+    sample is a box as wide as the larger of the two cells, so that going coarser averages areas and going finer
+    interpolates linearly. A row sums to 1, or to 0 where the sample lies outside of the source.
+
+    Returns: (target count, source count) float32.
+    """
+    source_count, source_size, source_start = source
+    target_count, target_size, target_start = target
+    width = max(source_size, target_size)
+    centres = target_start + (np.arange(target_count) + 0.5) * target_size
+    edges = source_start + np.arange(source_count + 1) * source_size
+    upper = np.minimum(edges[None, 1:], centres[:, None] + width / 2)
+    lower = np.maximum(edges[None, :-1], centres[:, None] - width / 2)
+    overlap = np.clip(upper - lower, 0.0, None)
+    overlap[overlap < 1e-9 * width] = 0.0
+    inside = (centres > edges[0]) & (centres < edges[-1])
+    total = overlap.sum(axis=1, keepdims=True)
+    weights = np.divide(overlap, total, out=np.zeros_like(overlap), where=(total > 0) & inside[:, None])
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def _apply(matrices: tuple[torch.Tensor, torch.Tensor, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
+    """Apply one matrix an axis to (D, H, W) float32 values; the axis that shrinks most goes first, to move the least."""
+    order = sorted(range(3), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1])
+    for axis in order:
+        matrix = matrices[axis]
+        if matrix.shape[0] == matrix.shape[1] and torch.equal(matrix, torch.eye(matrix.shape[0])):
+            continue
+        if axis == 2:
+            values = values @ matrix.T
+        elif axis == 1:
+            values = matrix @ values
+        else:
+            values = (matrix @ values.reshape(values.shape[0], -1)).reshape(-1, *values.shape[1:])
+    return values
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How the array's axes are permuted and flipped so that they run feet-head, front-back, right-left.
+
+    `order[i]` is the array axis that becomes working axis i; `flips[i]` says that it is then reversed.
+    """
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    @classmethod
+    def from_direction(cls, direction: FloatArray) -> Orientation:
+        """`direction`: 3x3, columns are the LPS unit vectors of the x (W), y (H), z (D) index axes."""
+        # cosines[i, a]: how far array axis a (D, H, W) runs along working axis i (S, P, L).
+        cosines = np.asarray(direction, dtype=float)[::-1, ::-1]
+        best = max(
+            ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)),
+            key=lambda order: sum(abs(cosines[i, order[i]]) for i in range(3)),
+        )
+        return cls(best, tuple(bool(cosines[i, best[i]] < 0) for i in range(3)))  # type: ignore[arg-type]
+
+    @property
+    def slice_axis(self) -> int:
+        """The array axis nearest head-feet: the one that the engine calls slices."""
+        return self.order[0]
+
+    def apply(self, array: FloatArray) -> FloatArray:
+        """(D, H, W) in file order -> a view in working order."""
+        turned = array.transpose(self.order)
+        return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+
+    def undo(self, array: FloatArray) -> FloatArray:
+        """The inverse of `apply`, also a view."""
+        turned = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+        return turned.transpose(tuple(int(i) for i in np.argsort(self.order)))
+
+
+@dataclass(frozen=True)
+class WorkingGrid:
+    """The grid on which the networks work: slices of a stated pixel size in mm, cropped to the head.
+
+    native_shape: (D, H, W) of the CT as given.
+    native_spacing: (z, y, x) mm of the CT as given.
+    orientation: array axes -> working axes.
+    box: ((y0, y1), (x0, x1)) crop in native pixels of the working-order array.
+    pixel_mm: in-plane size of a working pixel.
+    merge: how many native slices one working slice averages.
+    """
+
+    native_shape: Shape
+    native_spacing: tuple[float, float, float]
+    orientation: Orientation
+    box: tuple[tuple[int, int], tuple[int, int]]
+    pixel_mm: float
+    merge: int
+
+    @property
+    def _turned_shape(self) -> Shape:
+        return tuple(self.native_shape[axis] for axis in self.orientation.order)  # type: ignore[return-value]
+
+    @property
+    def _turned_spacing(self) -> tuple[float, float, float]:
+        return tuple(self.native_spacing[axis] for axis in self.orientation.order)  # type: ignore[return-value]
+
+    @property
+    def shape(self) -> Shape:
+        """(d, h, w) of the working grid."""
+        return (math.ceil(self._turned_shape[0] / self.merge), self._plane(0)[0], self._plane(1)[0])
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """(z, y, x) mm of the working grid."""
+        return (self._turned_spacing[0] * self.merge, self.pixel_mm, self.pixel_mm)
+
+    def _plane(self, axis: int) -> tuple[int, float, float]:
+        """(count, cell mm, start mm) of working axis 1 + `axis`: the box, centred, padded to the multiple."""
+        low, high = self.box[axis]
+        size = self._turned_spacing[1 + axis]
+        extent = (high - low) * size
+        count = max(1, math.ceil(extent / self.pixel_mm / PLANE_MULTIPLE)) * PLANE_MULTIPLE
+        return count, self.pixel_mm, low * size - (count * self.pixel_mm - extent) / 2
+
+    @cached_property
+    def _axes(self) -> tuple[list[tuple[int, float, float]], list[tuple[int, float, float]]]:
+        shape, spacing = self._turned_shape, self._turned_spacing
+        native = [(shape[axis], spacing[axis], 0.0) for axis in range(3)]
+        working = [(self.shape[0], self.spacing_mm[0], 0.0), self._plane(0), self._plane(1)]
+        return native, working
+
+    @cached_property
+    def _down(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        native, working = self._axes
+        return tuple(resampling_matrix(native[a], working[a]) for a in range(3))  # type: ignore[return-value]
+
+    @cached_property
+    def _up(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        native, working = self._axes
+        return tuple(resampling_matrix(working[a], native[a]) for a in range(3))  # type: ignore[return-value]
+
+    def to_working(self, array: FloatArray, outside: float = 0.0) -> torch.Tensor:
+        """Area-average a native (D, H, W) array onto the working grid; float32 (d, h, w), `outside` beyond the CT."""
+        turned = self.orientation.apply(array)
+        planes = []
+        for start in range(0, turned.shape[0], self.merge * 8):  # slabs of slices: a whole volume is never copied twice
+            slab = np.ascontiguousarray(turned[start : start + self.merge * 8], dtype=np.float32)
+            values = torch.from_numpy(slab) - outside
+            rows = slice(start // self.merge, start // self.merge + math.ceil(len(slab) / self.merge))
+            along = self._down[0][rows, start : start + len(slab)]
+            planes.append(_apply((along, self._down[1], self._down[2]), values))
+        return torch.cat(planes) + outside
+
+    def to_native(self, values: torch.Tensor) -> FloatArray:
+        """Interpolate working (d, h, w) values linearly onto the native grid; float32 (D, H, W), 0 beyond the box."""
+        native = np.empty(self.native_shape, dtype=np.float32)
+        turned = self.orientation.apply(native)
+        for start in range(0, turned.shape[0], 16):
+            rows = self._up[0][start : start + 16]
+            used = torch.nonzero(rows.sum(0)).flatten()
+            low, high = int(used[0]), int(used[-1]) + 1
+            part = _apply((rows[:, low:high], self._up[1], self._up[2]), values[low:high].float())
+            turned[start : start + 16] = part.numpy()
+        return native
+
+    def working_slice(self, native_index: int) -> int:
+        """The working slice that holds native slice `native_index` (along `orientation.slice_axis`)."""
+        if self.orientation.flips[0]:
+            native_index = self._turned_shape[0] - 1 - native_index
+        return native_index // self.merge

@@ -1,0 +1,6 @@
+"""The network of the paper: VIM, SIM, FCM, MPFFM, in two sizes of one code."""
+
+from .config import ModelConfig
+from .hpinet import HPINet, Memory, RoundInputs, RoundOutputs
+
+__all__ = ["HPINet", "Memory", "ModelConfig", "RoundInputs", "RoundOutputs"]

@@ -1,0 +1,1 @@
+"""Multi-round training with a simulated radiologist: recipes, data pool, loop, checkpoints."""

@@ -1,0 +1,54 @@
+"""A training run's state on disk: written whole, in parts of at most 15 MiB, read without executing code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from ichhpinet.errors import InputError
+
+PART_BYTES = 15 * 1024 * 1024
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors and plain values) as part files, then the index that makes them the current one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    names = []
+    for number, start in enumerate(range(0, len(content), PART_BYTES)):
+        names.append(f"state-{digest[:8]}-{number:02d}.part")
+        _write(folder / names[-1], content[start : start + PART_BYTES])
+    _write(folder / "state.json", json.dumps({"sha256": digest, "parts": names}).encode())
+    for old in folder.glob("state-*.part"):
+        if old.name not in names:
+            old.unlink()
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The last state saved in `folder`, or None. Raises: InputError where parts are missing or damaged."""
+    index = folder / "state.json"
+    if not index.exists():
+        return None
+    entry = json.loads(index.read_text())
+    try:
+        content = b"".join((folder / name).read_bytes() for name in entry["parts"])
+    except OSError as error:
+        raise InputError(f"a part of the checkpoint in {folder.name} is missing; it must have {entry['parts']}") from error
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise InputError(f"the checkpoint in {folder.name} is damaged: its SHA-256 is not the one in state.json")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return state
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".writing")
+    beside.write_bytes(content)
+    os.replace(beside, path)

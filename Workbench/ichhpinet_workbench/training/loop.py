@@ -1,0 +1,175 @@
+"""The training loop: rounds with the simulated radiologist, averaged weights, validation on other anatomy, resume."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ichhpinet.networks import HPINet, ModelConfig
+from torch import Tensor, nn
+
+from ..losses import round_loss
+from .checkpoints import load_state, save_state
+from .partner import Partner
+from .pool import Pool
+from .recipe import Recipe
+from .selection import Selection
+
+logger = logging.getLogger(__name__)
+
+CLIP_NORM = 3.0
+LOG_EVERY = 20  # steps averaged in a row of log.csv
+SEEDS_APART = 1_000_000  # a resumed run draws heads that no earlier part has seen
+
+
+class Trainer:
+    """One run in one folder; `run` goes on from the folder's last checkpoint."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", *, validate_minutes: float = 10.0) -> None:
+        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+        torch.manual_seed(recipe.seed)
+        self.config = ModelConfig.named(recipe.model, **recipe.switches)
+        self.network = HPINet(self.config).to(self.device)
+        self.averaged = copy.deepcopy(self.network).eval()
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
+        self.optimizer = kind(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.step = 0
+        self.seconds = 0.0
+        self.parts = 0
+        self.best: dict[str, Any] = {"score": -1.0}
+        self._validate_every = validate_minutes * 60
+        self._restore()
+
+    def _restore(self) -> None:
+        state = load_state(self.folder)
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.parts, self.best = (state[k] for k in ("step", "seconds", "parts", "best"))
+        logger.info("resumed at step %d, %.1f minutes", self.step, self.seconds / 60)
+
+    def save(self) -> None:
+        """Write the whole state, so that a killed run loses at most the minutes since the last one."""
+        plain = {"step": self.step, "seconds": self.seconds, "parts": self.parts, "best": self.best}
+        modules = {"network": self.network, "averaged": self.averaged, "optimizer": self.optimizer}
+        state = {name: module.state_dict() for name, module in modules.items()}
+        save_state(self.folder, state | plain | {"recipe": self.recipe.to_dict(), "model": self.config.to_dict()})
+
+    def run(self, steps: int | None = None) -> None:
+        """Train until the recipe's minutes, or `steps` more steps, are over."""
+        self.parts += 1
+        rng = np.random.default_rng((self.recipe.seed, self.parts))
+        first_seed = self.recipe.seed * 100 * SEEDS_APART + self.parts * SEEDS_APART
+        pool = Pool(self.recipe.pool, self.recipe.workers, first_seed, self.config.pixel_mm)
+        last = self.step + steps if steps is not None else None
+        try:
+            self._loop(pool, rng, last)
+        finally:
+            pool.close()
+        self.validate()
+        self.save()
+
+    def _loop(self, pool: Pool, rng: np.random.Generator, last: int | None) -> None:
+        selection_at = saved_at = self.seconds
+        rows: list[dict[str, float]] = []
+        while self.seconds < self.recipe.minutes * 60 and (last is None or self.step < last):
+            began = time.monotonic()
+            rows += self._train_crops(pool, rng)
+            self.seconds += time.monotonic() - began
+            if len(rows) >= LOG_EVERY:
+                self._log(rows, pool.made)
+                rows = []
+            if self.seconds - selection_at >= self._validate_every:
+                self.validate()
+                selection_at = self.seconds
+            if self.seconds - saved_at >= 120:
+                self.save()
+                saved_at = self.seconds
+
+    def _train_crops(self, pool: Pool, rng: np.random.Generator) -> list[dict[str, float]]:
+        """One batch of crops through a random number of rounds, one optimiser step a round."""
+        partner = Partner(pool.batch(self.recipe.batch, self.recipe.crop, rng), self.recipe, rng)
+        rows = []
+        for number in range(int(rng.integers(1, self.recipe.rounds + 1))):
+            rows.append(self._train_round(partner, number == 0) | {"round": number + 1})
+        return rows
+
+    def _train_round(self, partner: Partner, first: bool) -> dict[str, float]:
+        inputs = partner.inputs(first)
+        moved = type(inputs)(*(tensor.to(self.device) for tensor in inputs))
+        memory = type(partner.memory)(*(tensor.to(self.device) for tensor in partner.memory))
+        truth = partner.truth.to(self.device)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            features = self.network.encode(moved.image.flatten(0, 1))
+            outputs = self.network(moved, features, memory)
+        loss, terms = round_loss(outputs, truth, moved.previous, moved.touched, self.recipe.loss)
+        self._descend(loss)
+        partner.commit(outputs.logits.cpu(), type(memory)(*(tensor.cpu() for tensor in outputs.memory)))
+        return terms | {"loss": float(loss.detach()), "dice": _dice(partner.previous, partner.truth)}
+
+    def _descend(self, loss: Tensor) -> None:
+        done = min(1.0, self.seconds / (self.recipe.minutes * 60))
+        warm = min(1.0, (self.step + 1) / (self.recipe.warm_up_steps + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * warm * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average of the weights and of the batch norm's statistics: what is validated and shipped."""
+        decay = min(self.recipe.average, self.step / (self.step + 10)) if self.recipe.average else 0.0
+        for mean, value in zip(self.averaged.state_dict().values(), self.network.state_dict().values()):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def validate(self) -> None:
+        """Dice by round on heads of the validation family; the best weights so far are kept apart."""
+        scores = Selection.of(self.config).score(self.averaged, self.device)
+        row = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | scores
+        _append(self.folder / "validation.csv", row)
+        logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        if scores["score"] > self.best["score"]:
+            self.best = row
+            state = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
+            save_state(self.folder / "best", {"network": state, "model": self.config.to_dict()} | row)
+
+    def _log(self, rows: list[dict[str, float]], heads: int) -> None:
+        names = ("loss", "vsl", "ssl", "fcl", "dice")
+        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names if name in rows[0]}
+        row = {"step": self.step, "minutes": round(self.seconds / 60, 2), "heads": heads} | means
+        _append(self.folder / "log.csv", row)
+        logger.info("step %d, %.1f min, %d heads: loss %.3f dice %.3f", *list(row.values())[:4], means["dice"])
+
+
+def _dice(probability: Tensor, truth: Tensor) -> float:
+    """Mean Dice of the crops that hold blood."""
+    mask, truth = probability.flatten(1) >= 0.5, truth.flatten(1) >= 0.5
+    dice = 2 * (mask & truth).sum(1) / (mask.sum(1) + truth.sum(1)).clamp(min=1)
+    return float(dice[truth.any(1)].mean()) if truth.any() else 1.0
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({key: round(value, 5) for key, value in row.items()})

@@ -1,0 +1,86 @@
+"""Recipes: everything a training run depends on, named presets, read from and written to a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ichhpinet.errors import InputError
+
+from ..losses import LossWeights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    minutes: how long it may run in all, resumed parts included; the learning rate falls to 0 over it.
+    crop: (d, h, w) working voxels of a training crop. batch: crops a step.
+    rounds: most rounds a crop goes through; their number is random.
+    zero_stroke_start: share of crops whose first round has no strokes.
+    paper_points: share of crops prompted by the paper's 3-7 random points a class and slice.
+    """
+
+    name: str
+    model: str = "compact"
+    seed: int = 0
+    minutes: float = 60.0
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    optimizer: str = "adamw"
+    warm_up_steps: int = 50
+    average: float = 0.99
+    batch: int = 4
+    crop: tuple[int, int, int] = (12, 128, 128)
+    rounds: int = 4
+    zero_stroke_start: float = 0.3
+    paper_points: float = 0.05
+    corrupt: float = 0.3
+    refuse: float = 0.1
+    pool: int = 48
+    workers: int = 1
+    loss: LossWeights = field(default_factory=LossWeights)
+    switches: dict[str, Any] = field(default_factory=dict)
+    """Fields of ModelConfig that differ from the named model's: the ablations."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a checkpoint carries them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The inverse of `to_dict`."""
+        return cls(**(values | {"loss": LossWeights(**values["loss"]), "crop": tuple(values["crop"])}))
+
+
+RECIPES = {
+    "compact": Recipe(
+        name="compact", loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0), minutes=75.0
+    ),
+    # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
+    # One epoch here is 200 crops; the minutes only bound it.
+    "paper": Recipe(
+        name="paper",
+        model="paper",
+        minutes=1e6,
+        learning_rate=1e-5,
+        weight_decay=1e-7,
+        optimizer="adam",
+        warm_up_steps=0,
+        average=0.0,
+        batch=1,
+        crop=(16, 512, 512),
+        zero_stroke_start=0.0,
+        paper_points=1.0,
+        corrupt=0.0,
+        refuse=0.0,
+    ),
+    "tiny": Recipe(name="tiny", model="tiny", minutes=0.2, batch=2, crop=(6, 64, 64), rounds=2, pool=2, workers=0),
+}
+
+
+def named_recipe(name: str, **changes: Any) -> Recipe:
+    """A preset with some fields changed. Raises: InputError for an unknown name."""
+    if name not in RECIPES:
+        raise InputError(f"recipe is {name!r}; it must be one of {', '.join(RECIPES)}")
+    return replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
