@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ichhpinet_workbench.regions import bounding_box, components, depth_mm, distance_mm, extent_mm
 from scipy import ndimage
+
+from ichhpinet_workbench.regions import bounding_box, components, depth_mm, distance_mm, extent_mm
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ichhpinet_workbench.regions import components, extent_mm
 from ichhpinet_workbench.robot import HANDS, SMALLEST_MM3, add_strokes, paper_points, strokes
 

@@ -1,0 +1,161 @@
+"""Judging: what is scored, what a stroke did, what is kept on disk, and the tables made of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ichhpinet.errors import InputError
+from ichhpinet_workbench.baselines import METHODS
+from ichhpinet_workbench.baselines.session import ClassicPredictor
+from ichhpinet_workbench.evaluate import COLUMNS, Setup, effects, evaluate, judge, read_rows, size_class
+from ichhpinet_workbench.report import dice_table, drops, interval, markdown
+from ichhpinet_workbench.rounds import Reader, Turn, play
+from workbench.stand_in import StandIn, loaded, some_cases
+
+SETUP = Setup(rounds=3, identity="stand-in")
+
+
+def turn(before: np.ndarray, mask: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> Turn:
+    return Turn(2, foreground, background, before, mask, 0.1)
+
+
+def test_every_case_gets_round_zero_and_its_rounds(tmp_path):
+    cases = some_cases()
+    rows = evaluate(StandIn(), cases, tmp_path / "a.csv", loaded, SETUP)
+    for case in cases:
+        rounds = [row["round"] for row in rows if row["case"] == case.name]
+        assert rounds == ([0, 1, 2, 3] if case.kinds else [0])
+    assert all(set(row) <= set(COLUMNS) for row in rows)
+    final = [row["dice"] for row in rows if row["round"] == 3]
+    assert min(final) > 0.8
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path):
+    cases, file, predictor = some_cases(), tmp_path / "a.csv", StandIn()
+    evaluate(predictor, cases[:2], file, loaded, SETUP)
+    assert predictor.opened == 2
+    whole = evaluate(predictor, cases, file, loaded, SETUP)
+    assert predictor.opened == 4
+    again = evaluate(predictor, cases, file, loaded, SETUP)
+    assert predictor.opened == 4
+    assert [row["case"] for row in again] == [row["case"] for row in whole]
+    assert np.allclose([row["dice"] for row in again], [row["dice"] for row in whole], atol=1e-5, equal_nan=True)
+
+
+def test_rows_of_another_setup_are_not_mixed_in(tmp_path):
+    file = tmp_path / "a.csv"
+    evaluate(StandIn(), some_cases(1), file, loaded, SETUP)
+    with pytest.raises(InputError, match="another setup"):
+        evaluate(StandIn(), some_cases(1), file, loaded, Setup(rounds=3, identity="other weights"))
+    with pytest.raises(InputError, match="another setup"):
+        evaluate(StandIn(), some_cases(1), file, loaded, Setup(rounds=3, reader=Reader("dots"), identity="stand-in"))
+
+
+def test_what_is_written_is_what_was_measured(tmp_path):
+    file = tmp_path / "a.csv"
+    rows = evaluate(StandIn(), some_cases(1), file, loaded, SETUP)
+    for written, measured in zip(read_rows(file), rows, strict=True):
+        for key, value in measured.items():
+            assert written[key] == value or np.isclose(written[key], value, rtol=1e-5, equal_nan=True)
+
+
+def test_a_classic_method_is_judged_through_the_same_door(tmp_path):
+    predictor = ClassicPredictor(METHODS["threshold_islands"])
+    rows = evaluate(predictor, some_cases(2), tmp_path / "a.csv", loaded, SETUP)
+    assert {row["round"] for row in rows} == {1, 2, 3}
+    assert {row["kind"] for row in rows} == {"IPH", "IVH"}
+
+
+def test_all_methods_get_the_same_first_strokes():
+    case = loaded(some_cases()[0])
+    firsts = []
+    for predictor in (StandIn(), ClassicPredictor(METHODS["threshold_islands"])):
+        session = predictor.open(case.volume)
+        firsts.append(next(iter(play(session, case.volume, case.truth, case.brain, 1, 9, Reader()))))
+    assert np.array_equal(firsts[0].foreground, firsts[1].foreground) and firsts[0].foreground.any()
+    assert np.array_equal(firsts[0].background, firsts[1].background) and firsts[0].background.any()
+
+
+def test_a_satisfied_radiologist_leaves_the_mask_alone():
+    class Perfect:
+        def __init__(self, truth: np.ndarray) -> None:
+            self.truth, self.calls = truth, 0
+
+        def refine(self, scribbles):
+            self.calls += 1
+            return self.__class__.Result(self.truth)
+
+        class Result:
+            def __init__(self, mask):
+                self.mask = mask
+
+    case = loaded(some_cases()[0])
+    session = Perfect(case.truth)
+    turns = list(play(session, case.volume, case.truth, case.brain, 4, 0, Reader()))
+    assert session.calls == 1
+    assert [t.painted for t in turns] == [True, False, False, False]
+    assert np.array_equal(turns[-1].mask, case.truth)
+
+
+def test_a_stroke_is_credited_with_its_own_component_and_not_with_its_own_paint():
+    truth, mask = np.zeros((3, 10, 20), bool), np.zeros((3, 10, 20), bool)
+    truth[0:2, 2:6, 2:6] = True  # missed, 32 voxels
+    truth[1, 2:6, 12:16] = True  # missed elsewhere
+    before, stroke = mask.copy(), mask.copy()
+    stroke[1, 3, 3:5] = True
+    mask[1, 2:6, 2:6] = True
+    found = effects(turn(before, mask, stroke, np.zeros_like(mask)), truth)
+    assert found["missed_slice"] == 1.0
+    assert found["missed_3d"] == pytest.approx(14 / 30)
+    assert math.isnan(found["extra_3d"])
+
+
+def test_a_background_stroke_is_credited_with_what_it_removes():
+    truth = np.zeros((1, 10, 10), bool)
+    before, stroke, mask = truth.copy(), truth.copy(), truth.copy()
+    before[0, 2:6, 2:6] = True
+    stroke[0, 2, 2:6] = True
+    mask[0, 4:6, 2:6] = True
+    found = effects(turn(before, mask, np.zeros_like(mask), stroke), truth)
+    assert found["extra_slice"] == found["extra_3d"] == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize(("ml", "name"), [(0, "none"), (0.5, "small"), (3, "medium"), (14.9, "medium"), (60, "large")])
+def test_sizes_have_names(ml, name):
+    assert size_class(ml) == name
+
+
+def test_rounds_that_do_harm_are_found():
+    rows = [{"case": "a", "round": n, "dice": value} for n, value in ((0, 0.9), (1, 0.8), (2, 0.76), (3, 0.74))]
+    assert drops(rows) == [("a", 2, 0.8, 0.76)]
+
+
+def test_the_interval_holds_the_mean_and_ignores_what_is_not_a_number():
+    mean, low, high = interval([0.5, 0.7, 0.9, math.nan])
+    assert mean == pytest.approx(0.7) and 0.5 <= low < mean < high <= 0.9
+    assert interval([0.5, 0.7, 0.9]) == interval([0.5, 0.7, 0.9])
+    assert all(math.isnan(value) for value in interval([]))
+
+
+def test_the_report_names_every_method_and_part(tmp_path):
+    results = {
+        "ichhpinet": evaluate(StandIn(), some_cases(), tmp_path / "a.csv", loaded, SETUP),
+        "random_walker": evaluate(
+            ClassicPredictor(METHODS["random_walker"]), some_cases(2), tmp_path / "b.csv", loaded, SETUP
+        ),
+    }
+    text = markdown(results)
+    for part in ("ICH-HPINet", "Random walker", "| real |", "| IPH |", "HD95", "missed", "Proposed without a stroke"):
+        assert part in text
+    assert "nan" not in text
+    assert dice_table(results).count("[") == 6
+
+
+def test_a_head_without_blood_is_judged_by_what_is_proposed():
+    clean = some_cases()[-1]
+    rows = judge(StandIn(), loaded(clean), SETUP)
+    assert [row["round"] for row in rows] == [0] and rows[0]["truth_ml"] == 0 and rows[0]["kind"] == "none"
+    assert judge(ClassicPredictor(METHODS["random_walker"]), loaded(clean), SETUP) == []

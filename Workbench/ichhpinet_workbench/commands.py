@@ -1,0 +1,116 @@
+"""`ichhpinet evaluate` and `ichhpinet demo` on the command line. What they do stands in evaluate.py and demo.py."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+NETWORK = "ichhpinet"
+CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
+
+
+def register_evaluate(subparsers: Any) -> None:
+    """Add `evaluate` to the command line."""
+    parser = subparsers.add_parser("evaluate", help="the validation tables: this network beside three other methods")
+    parser.add_argument("--out", type=Path, required=True, help="folder for a CSV per method and validation.md")
+    parser.add_argument("--cases", type=int, help="only the first so many of the 64 cases with blood")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), default=[*CLASSIC, NETWORK])
+    parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
+    parser.add_argument("--again", action="store_true", help="measure again instead of going on with the folder's CSVs")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the cases once made (about 0.6 GB)")
+    _network_options(parser)
+    parser.set_defaults(run=run_evaluate)
+
+
+def register_demo(subparsers: Any) -> None:
+    """Add `demo` to the command line."""
+    parser = subparsers.add_parser("demo", help="five rounds on a real head CT with a synthetic haemorrhage")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the CT, masks, report.json and sheet.png")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=4, help="of the haemorrhage and the simulated radiologist")
+    _network_options(parser)
+    parser.set_defaults(run=run_demo)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Measure what is not in the folder yet, then write the tables of everything asked for."""
+    from ichhpinet.errors import InputError
+
+    from .bar import Bar
+    from .evaluate import Setup, evaluate
+    from .report import markdown
+    from .robot import HANDS
+    from .rounds import Reader
+    from .validation import load, validation_cases
+
+    if arguments.rounds < 1 or (arguments.cases is not None and arguments.cases < 1):
+        raise InputError(f"rounds {arguments.rounds}, cases {arguments.cases}: both must be 1 or more")
+    if arguments.hand not in (*HANDS, "any"):
+        raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
+    cases = validation_cases()[: arguments.cases]
+    cases += () if arguments.cases else validation_cases(blood=False)
+    results = {}
+    for method in arguments.methods:
+        file = arguments.out / f"{method}.csv"
+        if arguments.again:
+            file.unlink(missing_ok=True)
+        predictor, identity = _predictor(method, arguments)
+        bar = Bar(method)
+        setup = Setup(arguments.rounds, Reader(hand=arguments.hand), identity)
+        results[method] = evaluate(
+            predictor, cases, file, lambda case: load(case, arguments.cache, arguments.head_ct), setup, bar
+        )
+        bar.done()
+    text = markdown(results)
+    (arguments.out / "validation.md").write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    return 0
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Play the demo and print its table."""
+    from ichhpinet.errors import InputError
+
+    from .bar import Bar
+    from .demo import play_demo
+
+    if arguments.rounds < 1:
+        raise InputError(f"rounds {arguments.rounds}; it must be 1 or more")
+    predictor, _ = _predictor(NETWORK, arguments)
+    bar = Bar("demo")
+    try:
+        text = play_demo(predictor, arguments.out, arguments.rounds, arguments.seed, arguments.head_ct, bar)
+    finally:
+        bar.done()
+    sys.stdout.write(text)
+    return 0
+
+
+def _network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", type=Path, help="weights (default: the bundled ones)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--head-ct", type=Path, help="another head CT without blood than the bundled real one")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+
+
+def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:
+    """What opens sessions, and what it is, for the record."""
+    if method != NETWORK:
+        from .baselines import METHODS
+        from .baselines.session import ClassicPredictor
+
+        return ClassicPredictor(METHODS[method]), method
+    import torch
+    from ichhpinet.predictor import Predictor
+
+    from ichhpinet.resources import bundled_weights
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
+    weights = arguments.checkpoint or bundled_weights()
+    return predictor, hashlib.sha256(Path(weights).read_bytes()).hexdigest()

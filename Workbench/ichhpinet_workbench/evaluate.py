@@ -1,0 +1,190 @@
+"""Judge a predictor on cases, round by round, and keep each figure in a CSV as it is measured. No tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ichhpinet.errors import InputError
+from ichhpinet.metrics import dice, hd95_mm
+
+from .regions import Bool, bounding_box
+from .rounds import Predictor, Reader, Turn, play
+from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu
+
+HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
+SIZES_ML = ((3.0, "small"), (15.0, "medium"), (math.inf, "large"))  # below the first number: that class
+COLUMNS = (
+    "case source kind size spacing_z_mm truth_ml contrast_hu round painted dice mask_ml error_ml hd95_mm seconds "
+    "missed_slice missed_3d extra_slice extra_3d"
+).split()
+TEXT = ("case", "source", "kind", "size")
+Row = dict[str, Any]
+Progress = Callable[[float, str], object]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What makes two runs comparable; kept beside the CSV. identity: what was judged, e.g. the weights' SHA-256."""
+
+    rounds: int = 8
+    reader: Reader = Reader()
+    identity: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "validation_version": VALIDATION_VERSION}
+
+
+def evaluate(
+    predictor: Predictor,
+    cases: Iterable[Case],
+    file: Path,
+    load: Callable[[Case], Loaded],
+    setup: Setup | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Judge the predictor on the cases not yet in `file` and append their rows; all rows of these cases come back.
+
+    A case is loaded, judged, written and forgotten. A case with no blood gets the row of round 0 (`propose`) alone, and
+    nothing from a predictor that cannot propose.
+
+    Raises InputError: the file was measured with another setup.
+    """
+    setup, cases = Setup() if setup is None else setup, list(cases)
+    kept = _open_results(file, setup)
+    known = {row["case"] for row in kept}
+    for index, case in enumerate(cases):
+        if progress is not None:
+            progress(index / len(cases), case.name)
+        if case.name not in known:
+            rows = judge(predictor, load(case), setup)
+            _append(file, rows)
+            kept += rows
+    if progress is not None:
+        progress(1.0, "")
+    wanted = {case.name for case in cases}
+    return [row for row in kept if row["case"] in wanted]
+
+
+def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:
+    """Rows of one case: round 0 if the predictor can propose, then rounds 1.. if there is blood."""
+    case, volume, truth = loaded.case, loaded.volume, loaded.truth
+    voxel_ml = math.prod(volume.spacing_mm) / 1000
+    truth_ml = float(truth.sum() * voxel_ml)
+    about = {
+        "case": case.name,
+        "source": case.source,
+        "kind": case.kind,
+        "size": size_class(truth_ml),
+        "spacing_z_mm": volume.spacing_mm[0],
+        "truth_ml": truth_ml,
+        "contrast_hu": contrast_hu(volume.hu, truth, volume.spacing_mm),
+    }
+    session: Any = predictor.open(volume)
+    rows = []
+    if hasattr(session, "propose"):
+        began = time.perf_counter()
+        proposed = np.asarray(session.propose().mask)
+        rows.append({**about, **_scores(0, proposed, truth, volume.spacing_mm, time.perf_counter() - began)})
+        if truth.any():
+            session.undo()
+    if truth.any():
+        for turn in play(session, volume, truth, loaded.brain, setup.rounds, case.seed, setup.reader):
+            scored = _scores(turn.number, turn.mask, truth, volume.spacing_mm, turn.seconds)
+            rows.append({**about, **scored, "painted": int(turn.painted), **effects(turn, truth)})
+    return rows
+
+
+def size_class(truth_ml: float) -> str:
+    """small, medium, large; none without blood."""
+    return "none" if truth_ml == 0 else next(name for below, name in SIZES_ML if truth_ml < below)
+
+
+def effects(turn: Turn, truth: Bool) -> dict[str, float]:
+    """How much a stroke did: of the wrong component under it, the share right after the round, in its slice and in 3D.
+
+    Painted voxels do not count: they are right by the contract. nan: no such stroke, or nothing left to count.
+    """
+    missed = _share_mended(truth & ~turn.before, turn.foreground, turn.mask)
+    extra = _share_mended(turn.before & ~truth, turn.background, ~turn.mask)
+    return {"missed_slice": missed[0], "missed_3d": missed[1], "extra_slice": extra[0], "extra_3d": extra[1]}
+
+
+def _share_mended(wrong: Bool, stroke: Bool, right: Bool) -> tuple[float, float]:
+    box = bounding_box(wrong)
+    if box is None or not (stroke & wrong).any():
+        return math.nan, math.nan
+    wrong, stroke, right = wrong[box], stroke[box], right[box]
+    labels, _ = ndimage.label(wrong, np.ones((3, 3, 3)))
+    under = np.unique(labels[stroke & wrong])
+    component = np.isin(labels, under) & ~stroke
+    planes = stroke.any(axis=(1, 2))
+    return _share(right[planes], component[planes]), _share(right, component)
+
+
+def _share(right: Bool, component: Bool) -> float:
+    count = int(component.sum())
+    return int((right & component).sum()) / count if count else math.nan
+
+
+def _scores(number: int, mask: Bool, truth: Bool, spacing_mm: tuple[float, float, float], seconds: float) -> Row:
+    voxel_ml = math.prod(spacing_mm) / 1000
+    blood = bool(truth.any())
+    wanted = blood and number in HD95_ROUNDS and mask.any()
+    return {
+        "round": number,
+        "painted": 0,
+        "dice": dice(mask, truth) if blood else math.nan,
+        "mask_ml": float(mask.sum() * voxel_ml),
+        "error_ml": float((int(mask.sum()) - int(truth.sum())) * voxel_ml),
+        "hd95_mm": _hd95(mask, truth, spacing_mm) if wanted else math.nan,
+        "seconds": seconds,
+    }
+
+
+def _hd95(mask: Bool, truth: Bool, spacing_mm: tuple[float, float, float]) -> float:
+    box = bounding_box(mask | truth, 1)
+    return float(hd95_mm(mask[box], truth[box], spacing_mm))
+
+
+def _open_results(file: Path, setup: Setup) -> list[Row]:
+    """Rows already measured with the same setup; a new file gets its heading."""
+    about = file.with_suffix(".json")
+    record = setup.record()
+    if file.exists():
+        if not about.exists() or json.loads(about.read_text(encoding="utf-8")) != record:
+            raise InputError(f"{file.name} was measured with another setup; take another folder, or measure again")
+        return read_rows(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    about.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    with file.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerow(COLUMNS)
+    return []
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a CSV, numbers as numbers."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [
+            {key: value if key in TEXT else float(value) for key, value in row.items()} for row in csv.DictReader(lines)
+        ]
+
+
+def _append(file: Path, rows: Sequence[Row]) -> None:
+    """One write for a whole case, so that a stopped run leaves whole cases."""
+    lines = []
+    for row in rows:
+        values = (row.get(column, math.nan) for column in COLUMNS)
+        lines.append(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values) + "\n")
+    with file.open("a", encoding="utf-8", newline="") as out:
+        out.write("".join(lines))

@@ -1,0 +1,192 @@
+"""Measured rows -> Markdown tables: means with bootstrap intervals, by round, source, kind and size. No measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+Results = Mapping[str, Sequence[Row]]  # method -> its rows
+RESAMPLES = 2000
+DROP = 0.03  # a round that lowers Dice by more than this is a fault
+FALSE_ML = 0.5  # more than this proposed in a head without blood would be seen
+SHOWN_ROUNDS = (1, 3, 5, 8)
+MOST_DROPS = 40  # listed by name
+PLAIN = {
+    "ichhpinet": "ICH-HPINet",
+    "grow_from_seeds": "Grow from seeds (3D Slicer)",
+    "threshold_islands": "45–100 HU, islands under strokes",
+    "random_walker": "Random walker",
+}
+
+
+def markdown(results: Results) -> str:
+    """The whole report."""
+    parts = [
+        "# Validation\n",
+        _cases_line(results),
+        "## Dice by round\n\nMean over cases [95 % bootstrap interval].\n",
+        dice_table(results),
+        "## Dice by group\n",
+        group_table(results, "source"),
+        group_table(results, "kind"),
+        group_table(results, "size"),
+        "## Surface distance and volume\n\nMean HD95 in mm (cases with a mask); median absolute volume error in ml.\n",
+        distance_table(results),
+        "## How much a stroke does\n\nOf the missed (extra) component under a stroke, the share that is right after the"
+        " round, without what was painted itself; mean over strokes.\n",
+        effect_table(results),
+        f"## Rounds that lower a case's Dice by more than {DROP}\n",
+        drop_table(results),
+        proposal_table(results),
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and the 95 % bootstrap interval of it over cases; nan without values. The same values, the same interval."""
+    known = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
+    if not known.size:
+        return np.nan, np.nan, np.nan
+    drawn = np.random.default_rng(seed).integers(0, known.size, (RESAMPLES, known.size))
+    low, high = np.percentile(known[drawn].mean(axis=1), [2.5, 97.5])
+    return float(known.mean()), float(low), float(high)
+
+
+def drops(rows: Sequence[Row]) -> list[tuple[str, int, float, float]]:
+    """(case, round, Dice before, Dice after) of every round that lowered a case's Dice by more than DROP."""
+    found, before = [], {}
+    for row in rows:
+        if row["round"] < 1:
+            continue
+        last = before.get(row["case"], 0.0)
+        if row["dice"] < last - DROP:
+            found.append((row["case"], int(row["round"]), last, row["dice"]))
+        before[row["case"]] = row["dice"]
+    return found
+
+
+def dice_table(results: Results) -> str:
+    """Method by round."""
+    rounds = _rounds(results)
+    lines = [
+        [_name(method)] + [_with_interval(_values(rows, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
+        for method, rows in results.items()
+    ]
+    return _table(["Dice after round", *map(str, rounds)], lines)
+
+
+def group_table(results: Results, by: str) -> str:
+    """Mean Dice by group and method at SHOWN_ROUNDS."""
+    rounds = [number for number in SHOWN_ROUNDS if number in _rounds(results)]
+    groups = sorted({row[by] for rows in results.values() for row in rows if row["round"] > 0})
+    lines = []
+    for group in groups:
+        for method, rows in results.items():
+            mine = [row for row in rows if row[by] == group and row["round"] > 0]
+            means = [_mean(_values(mine, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
+            lines.append([group, str(len({row["case"] for row in mine})), _name(method), *means])
+    return _table([by, "cases", "method", *(f"round {number}" for number in rounds)], lines)
+
+
+def distance_table(results: Results) -> str:
+    """HD95 and volume error by method at SHOWN_ROUNDS."""
+    rounds = [number for number in SHOWN_ROUNDS if number in _rounds(results)]
+    lines = []
+    for method, rows in results.items():
+        cells = []
+        for number in rounds:
+            at_round = [row for row in rows if row["round"] == number]
+            errors = [abs(row["error_ml"]) for row in at_round]
+            cells.append(f"{_mean([row['hd95_mm'] for row in at_round], 1)} mm, {np.median(errors):.1f} ml")
+        seconds = [row["seconds"] for row in rows if row["painted"]]
+        lines.append([_name(method), *cells, f"{np.median(seconds):.2f} s" if seconds else ""])
+    return _table(["method", *(f"round {number}" for number in rounds), "median round"], lines)
+
+
+def effect_table(results: Results) -> str:
+    """Share of the component under a stroke that the round mends, on the stroke's slice and in 3D."""
+    rounds = _rounds(results)
+    kinds = (("missed", "missed_slice", "missed_3d"), ("extra", "extra_slice", "extra_3d"))
+    lines = []
+    for method, rows in results.items():
+        for what, on_slice, in_3d in kinds:
+            cells = []
+            for number in rounds:
+                at_round = [row for row in rows if row["round"] == number]
+                shares = [_mean([row[column] for row in at_round]) for column in (on_slice, in_3d)]
+                cells.append(" / ".join(shares) if shares[0] else "")
+            lines.append([_name(method), what, *cells])
+    return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
+
+
+def drop_table(results: Results) -> str:
+    """How many rounds did harm, and which."""
+    lines, listed = [], []
+    for method, rows in results.items():
+        found = drops(rows)
+        later = sum(row["round"] > 1 and row["painted"] > 0 for row in rows)
+        worst = min((after - before for _, _, before, after in found), default=0.0)
+        lines.append([_name(method), f"{len(found)} of {later}", f"{worst:.2f}" if found else ""])
+        if method == "ichhpinet":
+            listed = [f"- {case}, round {n}: {before:.2f} → {after:.2f}" for case, n, before, after in found]
+    if len(listed) > MOST_DROPS:
+        listed = [*listed[:MOST_DROPS], f"- and {len(listed) - MOST_DROPS} more"]
+    return _table(["method", "rounds that did harm", "worst"], lines) + "\n" + "\n".join(listed) + "\n"
+
+
+def proposal_table(results: Results) -> str:
+    """What is proposed without a stroke; empty if nobody proposes."""
+    lines = []
+    for method, rows in results.items():
+        proposed = [row for row in rows if row["round"] == 0]
+        if proposed:
+            blood = [row["dice"] for row in proposed if row["truth_ml"] > 0]
+            clean = [row["mask_ml"] for row in proposed if row["truth_ml"] == 0]
+            false = f"{sum(ml > FALSE_ML for ml in clean)} of {len(clean)}"
+            largest = f"{max(clean):.2f}" if clean else ""
+            lines.append([_name(method), _with_interval(blood), _mean(clean, 2), largest, false])
+    if not lines:
+        return ""
+    heads = ["method", "Dice, heads with blood", "mean ml, without blood", "largest ml", f"above {FALSE_ML} ml"]
+    return "## Proposed without a stroke\n\n" + _table(heads, lines)
+
+
+def _cases_line(results: Results) -> str:
+    rows = [row for rows in results.values() for row in rows]
+    cases = {row["case"]: row for row in rows}
+    blood = [row for row in cases.values() if row["truth_ml"] > 0]
+    real = sum(row["source"] == "real" for row in blood)
+    volumes = [row["truth_ml"] for row in blood]
+    spread = f", {min(volumes):.1f}–{max(volumes):.0f} ml, median {np.median(volumes):.1f} ml" if volumes else ""
+    return f"{len(blood)} cases with blood ({real} in the real head CT){spread}; {len(cases) - len(blood)} without.\n"
+
+
+def _rounds(results: Results) -> list[int]:
+    return sorted({int(row["round"]) for rows in results.values() for row in rows if row["round"] > 0})
+
+
+def _values(rows: Sequence[Row], column: str, wanted: Callable[[Row], bool]) -> list[float]:
+    return [row[column] for row in rows if wanted(row)]
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    mean, low, high = interval(values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(mean) else ""
+
+
+def _mean(values: Sequence[float], digits: int = 3) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    return f"{np.mean(known):.{digits}f}" if known else ""
+
+
+def _name(method: str) -> str:
+    return PLAIN.get(method, method)
+
+
+def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|".join(["---"] * len(heads))
+    rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
+    return "\n".join([rows[0], f"|{rule}|", *rows[1:], ""])
