@@ -20,7 +20,10 @@ Progress = Callable[[float, str], object]
 SAME_PLACE_MM = 0.01  # two slices closer than this are one place scanned or stored twice
 SAME_PLANE = 1e-3  # direction cosines of parallel slices agree this well
 MAGIC = slice(128, 132)  # where a DICOM file says "DICM"
-CT_CLASSES = "1.2.840.10008.5.1.4.1.1.2"  # CT image storage, enhanced CT (.1), legacy converted enhanced CT (.2)
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+# DICOM objects that are no images: waveforms, presentation states, raw data, reports, documents, radiotherapy, DICOMDIR
+STORAGE, NO_IMAGES = "1.2.840.10008.5.1.4.1.1.", ("9.", "11.", "66", "88.", "104.", "481.")
+DIRECTORY = "1.2.840.10008.1.3.10"
 MODALITY, SERIES, SERIES_NUMBER, INSTANCE = "0008|0060", "0020|000e", "0020|0011", "0008|0018"
 IMAGE_TYPE, POSITION, ORIENTATION, PIXELS_MM = "0008|0008", "0020|0032", "0020|0037", "0028|0030"
 FRAMES, SOP_CLASS, SAMPLES = "0028|0008", "0008|0016", "0028|0002"
@@ -99,13 +102,13 @@ def _headers(folder: Path) -> tuple[list[Header], tuple[str, ...]]:
         try:
             headers.append(read_header(path))
         except InputError:
-            if _claims_to_be_ct(path):
+            if _should_hold_an_image(path):
                 raise
             without_image += is_dicom(path)
     if not headers:
         below = " (it holds folders: give the one with the slices)" if any(p.is_dir() for p in folder.iterdir()) else ""
         raise InputError(f"the folder {folder.name} holds no DICOM image{below}; it must hold the slices of a CT")
-    note = (f"{without_image} DICOM files without a readable CT image were left out",) if without_image else ()
+    note = (f"{without_image} DICOM files that hold no image were left out",) if without_image else ()
     return headers, note
 
 
@@ -135,7 +138,7 @@ def _header_of(path: Path, reader: Any) -> Header:
         series_number=int(number.group()) if number else 0,
         instance=text(INSTANCE),
         localizer="LOCALIZER" in text(IMAGE_TYPE).upper(),
-        multi_frame=max(size[2:] or [1]) > 1 or int(text(FRAMES) or 1) > 1 or text(SOP_CLASS) == CT_CLASSES + ".1",
+        multi_frame=max(size[2:] or [1]) > 1 or int(text(FRAMES) or 1) > 1 or text(SOP_CLASS) == ENHANCED_CT,
         colour=reader.GetNumberOfComponents() > 1 or int(text(SAMPLES) or 1) > 1,
         shape=(size[1], size[0]),
         pixel_mm=numbers(PIXELS_MM),
@@ -151,11 +154,14 @@ def _reader(path: Path) -> Any:
     return reader
 
 
-def _claims_to_be_ct(path: Path) -> bool:
-    """True when the file's preamble says CT, so that not being able to read it is damage."""
-    start = path.read_bytes()[:1024]
+def _should_hold_an_image(path: Path) -> bool:
+    """True for a DICOM file that does not say it is something else, so that not being able to read it is damage."""
+    with path.open("rb") as file:
+        start = file.read(1024)
     at = start.find(b"\x02\x00\x02\x00UI")
-    return start[MAGIC] == b"DICM" and (at < 0 or start[at + 8 :].startswith(CT_CLASSES.encode()))
+    kind = "" if at < 0 else start[at + 8 : at + 72].split(b"\0")[0].decode("latin-1")
+    other = kind.startswith(DIRECTORY) or kind.removeprefix(STORAGE).startswith(NO_IMAGES)
+    return start[MAGIC] == b"DICM" and not other
 
 
 def _one_series(headers: Sequence[Header], wanted: str | None, folder: str) -> tuple[list[Header], tuple[str, ...]]:

@@ -6,15 +6,19 @@ import gzip
 import math
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+
+import numpy as np
 
 from ichhpinet.errors import InputError
 
-NIFTI_FIELDS = {  # header's length (its first word) -> type and place of dim, pixdim, bitpix, vox_offset, form codes
-    348: (("8h", 40), ("8f", 76), ("h", 72), ("f", 108), ("2h", 252)),
-    540: (("8q", 16), ("8d", 104), ("h", 14), ("q", 168), ("2i", 344)),
+NIFTI_FIELDS = {  # header's length (its first word) -> type and place of dim, pixdim, datatype, vox_offset, form codes
+    348: (("8h", 40), ("8f", 76), ("2h", 70), ("f", 108), ("2h", 252)),
+    540: (("8q", 16), ("8d", 104), ("2h", 12), ("q", 168), ("2i", 344)),
 }
+NIFTI_FLOATS = {16: "f4", 64: "f8"}
 NOT_ORIENTED = "the file does not say how the head lies; the default orientation of its format is assumed"
 CHUNK_BYTES = 1 << 20
 TEXT_HEADER_BYTES = 1 << 16
@@ -26,27 +30,39 @@ METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 
 }
 
 
+@dataclass(frozen=True)
+class NiftiFacts:
+    """What a NIfTI header says: spatial steps in mm, where the voxels begin and end, whether an orientation is given."""
+
+    steps_mm: tuple[float, ...]
+    data_at: int
+    data_bytes: int
+    floats: str  # numpy's name of the voxels' type when they can be NaN, else ""
+    oriented: bool
+
+
 def check_nifti(path: Path) -> tuple[str, ...]:
-    """Notes about a NIfTI file that is whole. ITK fills cut data with zeros and takes any spacing; this does not.
+    """Notes about a whole NIfTI file. ITK makes zeros of cut data and of NaN, and takes any spacing; this does not.
 
     Raises InputError: not NIfTI, a step of 0 or less or not finite, fewer bytes than the header announces, a bad
-    checksum.
+    checksum, voxels that are NaN.
     """
-    damaged = InputError(f"{path.name} cannot be read: it is cut short or damaged")
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            header = file.read(max(NIFTI_FIELDS))
-            steps, data_end, oriented = _nifti_facts(header)
-            if not all(math.isfinite(step) and step > 0 for step in steps):
-                shown = ", ".join(f"{step:g}" for step in steps)
+            facts = _nifti_facts(file.read(max(NIFTI_FIELDS)))
+            if not all(math.isfinite(step) and step > 0 for step in facts.steps_mm):
+                shown = ", ".join(f"{step:g}" for step in facts.steps_mm)
                 raise InputError(f"the spacing in {path.name} is {shown} mm; every step must be greater than 0")
-            if len(header) + _count_rest(file) < data_end:
-                raise damaged
+            count, not_finite = _scan(file, facts)
     except InputError:
         raise
     except (OSError, EOFError, zlib.error, struct.error, OverflowError, ValueError):
-        raise damaged from None
-    return () if oriented else (NOT_ORIENTED,)
+        count, not_finite, facts = 0, 0, NiftiFacts((), 0, 1, "", False)
+    if count < facts.data_bytes:
+        raise InputError(f"{path.name} cannot be read: it is cut short or damaged")
+    if not_finite:
+        raise InputError(f"{path.name} has {not_finite} voxels that are NaN or infinite; every one must be finite")
+    return () if facts.oriented else (NOT_ORIENTED,)
 
 
 def check_text_header(path: Path, kind: str) -> None:
@@ -92,25 +108,29 @@ def _metaimage_is_whole(fields: dict[str, str], path: Path) -> bool:
     return path.stat().st_size - int(fields[""]) >= announced
 
 
-def _nifti_facts(header: bytes) -> tuple[tuple[float, ...], int, bool]:
-    """The spatial steps, the number of bytes up to the end of the data, whether an orientation is stated.
-
-    Raises struct.error when it is no NIfTI header.
-    """
+def _nifti_facts(header: bytes) -> NiftiFacts:
+    """Raises struct.error when it is no NIfTI header."""
     for order in "<>":
         fields = NIFTI_FIELDS.get(struct.unpack_from(order + "i", header)[0])
         if fields is None:
             continue
-        dims, steps, (bits,), (offset,), codes = (struct.unpack_from(order + kind, header, at) for kind, at in fields)
-        if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1 or bits < 1:
+        dims, steps, types, (offset,), codes = (struct.unpack_from(order + kind, header, at) for kind, at in fields)
+        if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1 or types[1] < 1:
             raise struct.error("dimensions")
-        data_bytes = (math.prod(dims[1 : dims[0] + 1]) * bits + 7) // 8
-        return steps[1 : min(dims[0], 3) + 1], int(offset) + data_bytes, any(code > 0 for code in codes)
+        data_bytes = (math.prod(dims[1 : dims[0] + 1]) * types[1] + 7) // 8
+        floats = order + NIFTI_FLOATS[types[0]] if types[0] in NIFTI_FLOATS else ""
+        return NiftiFacts(steps[1 : min(dims[0], 3) + 1], int(offset), data_bytes, floats, any(c > 0 for c in codes))
     raise struct.error("length")
 
 
-def _count_rest(file: BinaryIO | gzip.GzipFile) -> int:
-    total = 0
+def _scan(file: IO[bytes], facts: NiftiFacts) -> tuple[int, int]:
+    """The number of bytes from the first voxel to the end of the file (whose checksum is then verified), and of NaN."""
+    file.seek(facts.data_at)
+    count = not_finite = 0
     while chunk := file.read(CHUNK_BYTES):
-        total += len(chunk)
-    return total
+        usable = chunk[: max(facts.data_bytes - count, 0)] if facts.floats else b""
+        count += len(chunk)
+        if usable:
+            voxels = np.frombuffer(usable[: len(usable) // 8 * 8], dtype=facts.floats)
+            not_finite += voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
+    return count, not_finite

@@ -48,7 +48,7 @@ class ModelConfig:
     """Channels of the mask decoder, coarse to fine, from the memory's stride to stride 2."""
     refine_channels: int
     """Channels of a last stage at stride 1 that sees the image; 0: the logits are interpolated, as published."""
-    read_limit: int = 8
+    read_limit: int = 6
     """A read of the memory looks at no more than this many corrected slices, the nearest, and one recent one."""
     volume_only: bool = False
     slice_only: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..preprocessing import CHANNELS, compose, stroke_maps
 from .config import ModelConfig
 from .fcm import FeatureConvertModule
-from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, affinity
+from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, readout
 from .sim import SliceInteractionModule
 from .vim import VolumeInteractionModule
 
@@ -183,9 +183,9 @@ class HPINet(nn.Module):
         fused_by_part = [level[order].split(sizes) for level in converted]
         logits: list[Tensor] = []
         for number, (part, distance) in enumerate(parts):
-            readout = self._read(part, features.key, values, (starts, gap, nearest), depth)
+            read = self._read(part, features.key, values, (starts, gap, nearest), depth)
             fused = {stride: level[number] for stride, level in zip(self.fused_strides, fused_by_part)}
-            decoded = self.decoder(fused, readout, by_part[number], images[part])
+            decoded = self.decoder(fused, read, by_part[number], images[part])
             logits.append(decoded[:, 0])
             if 0 < distance < len(waves) - 1:
                 remember(part, torch.sigmoid(decoded.detach()))
@@ -210,9 +210,8 @@ class HPINet(nn.Module):
             return value[:, 0]
         key_r = keys[torch.tensor(padded, device=wave.device)].flatten(3).float()  # (N, M, Ck, P)
         with torch.autocast(wave.device.type, enabled=False):
-            weights = affinity(key_r, keys[wave].flatten(2).float(), valid)
-        flat = value.flatten(3).transpose(1, 2).flatten(2)  # (N, Cv, M * P)
-        return (flat @ weights.to(flat.dtype)).view(len(wave), -1, *value.shape[3:])
+            read = readout(key_r, value.flatten(3).float(), keys[wave].flatten(2).float(), valid)
+        return read.view(len(wave), -1, *value.shape[3:])
 
     def _entries(self, index: int, route: tuple[Tensor, Tensor, Tensor], depth: int) -> list[int]:
         """The memory slices that slice `index` reads, as flat indices: the nearest corrected ones, and the recent one."""

@@ -84,6 +84,24 @@ def affinity(key_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
     return torch.softmax((raw / math.sqrt(c)).masked_fill(barred, float("-inf")), 1)
 
 
+def readout(key_r: Tensor, value_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
+    """V_r x A without ever holding A: the affinity is a dot product of keys with one channel more.
+
+    2 K_r.K_k - |K_r|^2 = (K_r, -|K_r|^2) . (2 K_k, 1), so that a fused attention kernel does equations 3 and 4.
+    key_r: (N, M, C, P). value_r: (N, M, Cv, P). key_k: (N, C, Q). valid: (N, M) bool. Returns: (N, Cv, Q).
+    """
+    n, m, c, p = key_r.shape
+    memory = key_r.transpose(2, 3).reshape(n, m * p, c)
+    memory = torch.cat([memory, -memory.square().sum(2, keepdim=True)], 2)
+    query = F.pad(2 * key_k.transpose(1, 2), (0, 1), value=1.0)
+    values = value_r.transpose(2, 3).reshape(n, m * p, -1)
+    width = max(c + 1, values.shape[2])  # the fused kernel wants one width for all three
+    padded = (F.pad(part, (0, width - part.shape[2]))[:, None] for part in (query, memory, values))
+    mask = None if bool(valid.all()) else valid.repeat_interleave(p, 1)[:, None, None, :]
+    read = F.scaled_dot_product_attention(*padded, attn_mask=mask, scale=1 / math.sqrt(c))
+    return read[:, 0, :, : values.shape[2]].transpose(1, 2)
+
+
 class MaskDecoder(nn.Module):
     """M_k = MaskDecoder(F_k, Concat(V_r A, V_k), f_k^1, f_k^2) (equation 5).
 

@@ -1,0 +1,112 @@
+"""Weights on disk: one file with its configuration, training record and preprocessing version. Loading runs no code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ichhpinet.errors import InputError
+from ichhpinet.networks import HPINet, ModelConfig
+from ichhpinet.preprocessing import PREPROCESSING_VERSION
+
+FORMAT = "ichhpinet weights 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weight file holds.
+
+    weights: state of HPINet, float32. training: plain values, what the weights were trained on and how long.
+    temperature: what logits are divided by before the sigmoid, so that probabilities mean what they say.
+    digest: SHA-256 of the file, hex.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    training: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    digest: str = ""
+
+    def network(self) -> HPINet:
+        """The network with these weights, in evaluation mode. Raises: InputError where they do not fit."""
+        network = HPINet(self.config)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise InputError("the weights do not fit their configuration; take the file from its source again") from error
+        return network.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
+    """Write weights as half floats (statistics and biases stay float32), beside and then renamed; returns the SHA-256."""
+    weights = {
+        name: value.half() if value.is_floating_point() and value.ndim > 1 else value.clone()
+        for name, value in checkpoint.weights.items()
+    }
+    buffer = io.BytesIO()
+    entry = {
+        "format": FORMAT,
+        "preprocessing": PREPROCESSING_VERSION,
+        "model": checkpoint.config.to_dict(),
+        "training": checkpoint.training,
+        "temperature": checkpoint.temperature,
+        "weights": weights,
+    }
+    torch.save(entry, buffer)
+    beside = path.with_name(path.name + ".writing")
+    beside.write_bytes(buffer.getvalue())
+    os.replace(beside, path)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n")
+    return digest
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a weight file; a `.sha256` file beside it must agree.
+
+    Raises: InputError where the file is missing, damaged, not ours, or made for another preprocessing.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"the weights {Path(path).name} cannot be read; they must be a file of this program") from error
+    digest = hashlib.sha256(content).hexdigest()
+    _check_digest(Path(path), digest)
+    try:
+        entry = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"the weights {Path(path).name} are damaged or no weights; take them from their source again") from error
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+        raise InputError(f"the weights {Path(path).name} are of another program; their format must be {FORMAT!r}")
+    if entry["preprocessing"] != PREPROCESSING_VERSION:
+        raise InputError(
+            f"the weights were trained with preprocessing {entry['preprocessing']}; this version has "
+            f"{PREPROCESSING_VERSION}: take the weights that came with this version"
+        )
+    weights = {name: v.float() if v.is_floating_point() else v for name, v in entry["weights"].items()}
+    config = ModelConfig.from_dict(entry["model"])
+    return Checkpoint(config, weights, entry["training"], float(entry["temperature"]), digest)
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    record = path.with_suffix(".sha256")
+    if record.exists() and record.read_text().split()[:1] != [digest]:
+        raise InputError(f"the weights {path.name} do not have the SHA-256 in {record.name}; install them again")
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Merge every batch norm into the convolution before it: the same function in evaluation, and less to move."""
+    for module in network.modules():
+        for name, child in list(module.named_children()):
+            parts = list(child.children()) if isinstance(child, nn.Sequential) else []
+            if len(parts) == 2 and isinstance(parts[1], (nn.BatchNorm2d, nn.BatchNorm3d)):
+                setattr(module, name, torch.nn.utils.fusion.fuse_conv_bn_eval(parts[0], parts[1]))
+    return network

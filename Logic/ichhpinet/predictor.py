@@ -1,0 +1,169 @@
+"""Predictor: weights on a device. Opens a volume (encodes every slice once) and computes rounds. Holds no session state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ichhpinet.checkpoint import Checkpoint, fold_batch_norm, load_checkpoint
+from ichhpinet.errors import Cancelled, InputError
+from ichhpinet.grid import WorkingGrid
+from ichhpinet.networks import Memory, RoundInputs
+from ichhpinet.networks.mpffm import SliceFeatures
+from ichhpinet.preprocessing import working_grid, working_image
+from ichhpinet.resources import bundled_weights
+from ichhpinet.volume import CTVolume
+
+if TYPE_CHECKING:
+    from ichhpinet.session import Session
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float, str], None]
+Cancel = Callable[[], bool]
+
+ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
+UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
+
+
+@dataclass(frozen=True)
+class EncodedVolume:
+    """What depends on the image alone: computed once when a volume is opened.
+
+    image: (1, d, h, w) float32 normalised, on `grid`. features: of all d slices.
+    """
+
+    grid: WorkingGrid
+    image: Tensor
+    features: SliceFeatures
+
+
+@dataclass(frozen=True)
+class RoundArrays:
+    """A round on the working grid: probability (d, h, w), VIM's own (d, h/2, w/2) or None, and the memory after it."""
+
+    probability: Tensor
+    volume_probability: Tensor | None
+    memory: Memory
+
+
+def watch(progress: Progress | None, cancel: Cancel | None, what: str) -> Callable[[float], None]:
+    """A tick that reports `what` and raises Cancelled once `cancel()` is true."""
+
+    def tick(fraction: float) -> None:
+        if cancel is not None and cancel():
+            raise Cancelled(f"{what} was cancelled; nothing has changed")
+        if progress is not None:
+            progress(min(1.0, fraction), what)
+
+    return tick
+
+
+def choose_device(device: str) -> torch.device:
+    """'auto': CUDA, else CPU. Raises: InputError for a device that this machine does not have."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device is {device!r}; this machine has {', '.join(_devices())}") from error
+    return chosen
+
+
+def _devices() -> list[str]:
+    found = ["cpu"]
+    found += ["cuda"] if torch.cuda.is_available() else []
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    return found
+
+
+class Predictor:
+    """ICH-HPINet with weights, ready to open volumes.
+
+    Not a medical device: for research only.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.config = checkpoint.config
+        self.digest = checkpoint.digest
+        self.training = checkpoint.training
+        self._temperature = checkpoint.temperature
+        self._network = fold_batch_norm(checkpoint.network()).to(self.device)
+
+    @classmethod
+    def load(cls, checkpoint: str | Path | None = None, device: str = "auto") -> Predictor:
+        """Read weights; None: the bundled ones. Raises: InputError where the file or the device will not do."""
+        path = bundled_weights() if checkpoint is None else Path(checkpoint)
+        return cls(load_checkpoint(path), device)
+
+    def open(self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None) -> Session:
+        """Encode every slice once and start a session on the volume.
+
+        Raises: InputError for what is no CTVolume, Cancelled.
+        """
+        from ichhpinet.session import Session
+
+        if not isinstance(volume, CTVolume):
+            raise InputError(f"the volume is a {type(volume).__name__}; it must be a CTVolume (see read_volume)")
+        return Session(self, volume, self.encode(volume, progress, cancel))
+
+    @torch.inference_mode()
+    def encode(
+        self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> EncodedVolume:
+        """The working grid, the normalised image and the image-only features of every slice."""
+        tick = watch(progress, cancel, "opening the volume")
+        tick(0.0)
+        grid = working_grid(volume, self.config.pixel_mm, self.config.min_slice_mm)
+        tick(0.1)
+        image = working_image(volume, grid).to(self.device)
+        parts = []
+        for start in range(0, len(image), ENCODE_SLICES):
+            tick(0.2 + 0.8 * start / len(image))
+            parts.append(self._network.encode(image[start : start + ENCODE_SLICES]))
+        tick(1.0)
+        return EncodedVolume(grid, image[None], SliceFeatures.cat(parts))
+
+    @torch.inference_mode()
+    def compute_round(
+        self,
+        encoded: EncodedVolume,
+        previous: Tensor,
+        painted: Tensor,
+        touched: Tensor,
+        memory: Memory,
+        tick: Callable[[float], None],
+    ) -> RoundArrays:
+        """One round: a function of the image, the state and the strokes, and of nothing else.
+
+        previous: (d, h, w) probability before the round. painted: (2, d, h, w) bool, all strokes so far.
+        touched: (d,) bool, slices painted on in this round. Raises what `tick` raises.
+        """
+        spacing = torch.tensor([encoded.grid.spacing_mm], dtype=torch.float32)
+        moved = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
+        inputs = RoundInputs(encoded.image, *moved, spacing.to(self.device))
+        outputs = self._network(inputs, encoded.features, memory, tick)
+        probability = torch.sigmoid(outputs.logits[0] / self._temperature).cpu()
+        volume = outputs.volume_logits
+        volume_probability = None if volume is None else torch.sigmoid(volume[0, 0] / self._temperature).cpu()
+        return RoundArrays(probability, volume_probability, outputs.memory)
+
+
+def axis_notes(grid: WorkingGrid, volume: CTVolume) -> tuple[str, ...]:
+    """One sentence where the slices do not run head-feet, or are merged."""
+    notes = []
+    if grid.orientation.slice_axis != 0:
+        notes.append("the acquisition is not axial; the engine works on the array axis nearest head-feet")
+    elif abs(float(volume.direction[2, 2])) < UPRIGHT:
+        notes.append("the slices are tilted by more than 30 degrees from axial; results may be worse than on axial CT")
+    if grid.merge > 1:
+        notes.append(f"slices are thin: the engine averages {grid.merge} at a time and interpolates the result")
+    return tuple(notes)

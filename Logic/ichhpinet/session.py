@@ -1,0 +1,239 @@
+"""Session: rounds on one open volume, atomic, undoable, restorable. Check, compute, then commit."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ichhpinet.errors import InputError
+from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
+from ichhpinet.networks import Memory
+from ichhpinet.predictor import Cancel, EncodedVolume, Predictor, Progress, RoundArrays, axis_notes, watch
+from ichhpinet.preprocessing import working_strokes
+from ichhpinet.result import RoundResult, render_mask
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.sessionfile import SavedSession, read_session, write_session
+from ichhpinet.uncertainty import round_uncertainty
+from ichhpinet.volume import CTVolume
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """The interaction on one volume. Made by `Predictor.open` or `Session.restore`.
+
+    Rounds form a tree: refining after an undo or `return_to` starts a branch, and nothing is ever thrown away.
+    """
+
+    def __init__(self, predictor: Predictor, volume: CTVolume, encoded: EncodedVolume) -> None:
+        self.volume = volume
+        self._predictor = predictor
+        self._encoded = encoded
+        self._states: dict[int, RoundState] = {}
+        self._current: int | None = None
+        self._past: list[int | None] = []
+        self._future: list[int | None] = []
+        self._busy = threading.Lock()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading and opening did or assumed, a sentence each."""
+        return self.volume.notes + axis_notes(self._encoded.grid, self.volume)
+
+    @property
+    def current(self) -> RoundResult | None:
+        """The round that the next one starts from; None before the first."""
+        return None if self._current is None else self._result(self._current)
+
+    @property
+    def rounds(self) -> list[RoundResult]:
+        """The line from the first round to the current one."""
+        line = []
+        number = self._current
+        while number is not None:
+            line.append(self._result(number))
+            number = self._states[number].parent
+        return line[::-1]
+
+    @property
+    def all_rounds(self) -> list[RoundResult]:
+        """Every round there ever was, branches left behind included, by number."""
+        return [self._result(number) for number in sorted(self._states)]
+
+    def _result(self, number: int) -> RoundResult:
+        state = self._states[number]
+        parent = None if state.parent is None else self._states[state.parent]
+        return RoundResult(state, parent, self._encoded.grid)
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    def refine(
+        self, strokes: Scribbles, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> RoundResult:
+        """One round from the new strokes.
+
+        Raises: InputError (no strokes, another grid, a round already under way), Cancelled. Either way, and whatever
+        else goes wrong, the session is as it was.
+        """
+        if not isinstance(strokes, Scribbles):
+            raise InputError(f"the strokes are a {type(strokes).__name__}; they must be Scribbles")
+        if strokes.shape != self.volume.shape:
+            raise InputError(f"the strokes are on a grid of {strokes.shape}; the volume is {self.volume.shape}")
+        if strokes.is_empty:
+            raise InputError("there are no strokes; paint at least one, or ask for a proposal before the first round")
+        return self._round(strokes, progress, cancel)
+
+    def propose(self, progress: Progress | None = None, cancel: Cancel | None = None) -> RoundResult:
+        """A first round with no strokes at all. Raises: InputError where there is a round already, Cancelled."""
+        if self._current is not None:
+            raise InputError(f"a proposal starts a line of rounds; this one is at round {self._current}: undo it first")
+        return self._round(Scribbles(np.zeros(self.volume.shape, bool)), progress, cancel)
+
+    def _round(self, strokes: Scribbles, progress: Progress | None, cancel: Cancel | None) -> RoundResult:
+        with self._alone():
+            began = time.perf_counter()
+            tick = watch(progress, cancel, "refining")
+            tick(0.0)
+            state = self._compute(strokes, tick, began)
+            tick(1.0)
+            self._commit(state)
+        return self._result(state.number)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise InputError("a round is under way on this volume; wait for it, or cancel it")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def _compute(self, strokes: Scribbles, tick: Progress | object, began: float) -> RoundState:
+        """The next state, from the current state, the image and the strokes alone."""
+        grid, before = self._encoded.grid, self._states[self._current] if self._current is not None else None
+        new = working_strokes(strokes, grid)
+        painted, foreground, background = new, strokes.foreground, strokes.background
+        previous, memory = torch.zeros(grid.shape), Memory.empty(self._encoded.image)
+        if before is not None:
+            painted = torch.stack(_newest(*torch.from_numpy(before.painted.array()), *new))
+            old = before.foreground.array().astype(bool), before.background.array().astype(bool)
+            foreground, background = _newest(*old, foreground, background)  # type: ignore[assignment]
+            previous, memory = from_bytes(before.probability), before.memory(self._encoded.image.device)
+        touched = new.any(0).flatten(1).any(1)
+        arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, tick)  # type: ignore[arg-type]
+        probability = to_bytes(arrays.probability)
+        packed = Packed.of(foreground), Packed.of(background)
+        mask = render_mask(from_bytes(probability), grid, foreground, background)
+        return RoundState(
+            number=max(self._states, default=0) + 1,
+            parent=self._current,
+            volume_ml=float(np.count_nonzero(mask)) * self.volume.voxel_ml,
+            foreground=packed[0],
+            background=packed[1],
+            new_foreground=Packed.of(strokes.foreground),
+            new_background=Packed.of(strokes.background),
+            painted=Packed.of(painted.numpy()),
+            probability=probability,
+            uncertainty=to_bytes(round_uncertainty(arrays.probability, arrays.volume_probability, painted)),
+            **_remembered(arrays),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _commit(self, state: RoundState) -> None:
+        self._states = {**self._states, state.number: state}
+        self._past, self._future = [*self._past, self._current], []
+        self._current = state.number
+        logger.info("round %d: %.2f ml in %.2f s", state.number, state.volume_ml, state.seconds)
+
+    # -- going back --------------------------------------------------------------------------------------------------
+
+    def undo(self) -> bool:
+        """Go back one step (a round, or a `return_to`); False where there is nothing to undo."""
+        with self._alone():
+            if not self._past:
+                return False
+            self._future, self._past, self._current = [*self._future, self._current], self._past[:-1], self._past[-1]
+            return True
+
+    def redo(self) -> bool:
+        """The inverse of `undo`; False where nothing was undone, or a round came after."""
+        with self._alone():
+            if not self._future:
+                return False
+            self._past, self._future, self._current = [*self._past, self._current], self._future[:-1], self._future[-1]
+            return True
+
+    def return_to(self, number: int) -> None:
+        """Make round `number` the one that the next starts from. Can be undone. Raises: InputError if there is none."""
+        with self._alone():
+            if number not in self._states:
+                known = ", ".join(str(n) for n in sorted(self._states)) or "none yet"
+                raise InputError(f"there is no round {number}; the rounds are {known}")
+            if number != self._current:
+                self._past, self._future, self._current = [*self._past, self._current], [], number
+
+    # -- keeping -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the session as one file, beside and then renamed. The CT itself is not in it."""
+        with self._alone():
+            saved = SavedSession(
+                self.volume.digest(),
+                self._predictor.digest,
+                self._states,
+                self._current,
+                tuple(self._past),
+                tuple(self._future),
+            )
+            write_session(Path(path), saved)
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | Path,
+        predictor: Predictor,
+        volume: CTVolume,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Session:
+        """The session that was saved: past rounds bit for bit, and the same next round.
+
+        Raises: InputError where the file is damaged, or was made on another CT or with other weights.
+        """
+        saved = read_session(Path(path))
+        if saved.volume_digest != volume.digest():
+            raise InputError("the session was made on another CT; open it on the CT that it was saved with")
+        if saved.weights_digest != predictor.digest:
+            raise InputError(
+                f"the session was made with weights {saved.weights_digest[:12]}; these are {predictor.digest[:12]}"
+            )
+        session = predictor.open(volume, progress, cancel)
+        grid = session._encoded.grid
+        if any(state.probability.shape != grid.shape for state in saved.states.values()):
+            raise InputError("the session's rounds are on another working grid; it must be opened with the same version")
+        session._states, session._current = dict(saved.states), saved.current
+        session._past, session._future = list(saved.past), list(saved.future)
+        return session
+
+
+def _newest(
+    foreground: NDArray[np.bool_], background: NDArray[np.bool_], new_fg: NDArray[np.bool_], new_bg: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """All strokes so far: where old and new overlap, the newest wins. Arrays or tensors."""
+    return (foreground & ~new_bg) | new_fg, (background & ~new_fg) | new_bg
+
+
+def _remembered(arrays: RoundArrays) -> dict[str, tuple[int, ...] | Packed]:
+    """The corrected slices and their masks, as a state keeps them."""
+    corrected = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
+    return {"corrected": tuple(corrected.tolist()), "masks": to_bytes(arrays.memory.masks[0].cpu()[corrected])}
