@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,12 +104,10 @@ def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:
 
         return ClassicPredictor(METHODS[method]), method
     import torch
-    from ichhpinet.predictor import Predictor
 
-    from ichhpinet.resources import bundled_weights
+    from ichhpinet.predictor import Predictor
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
-    weights = arguments.checkpoint or bundled_weights()
-    return predictor, hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    return predictor, predictor.digest

@@ -1,0 +1,41 @@
+"""The progress bar: one line on a terminal, a few lines in a log."""
+
+from __future__ import annotations
+
+import io
+
+from ichhpinet_workbench.bar import Bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_gets_a_line_every_tenth():
+    log = io.StringIO()
+    bar = Bar("work", log)
+    for step in range(1001):
+        bar(step / 1000, f"step {step}")
+    bar.done()
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 11 and lines[0].startswith("work: 0%") and lines[-1].startswith("work: 100%")
+
+
+def test_a_terminal_gets_one_line_that_ends():
+    terminal = Terminal()
+    bar = Bar("work", terminal)
+    bar(0.5, "half")
+    bar(1.0, "whole")
+    bar.done()
+    bar.done()
+    assert terminal.getvalue().count("\n") == 1
+    assert "100%" in terminal.getvalue() and all(len(line) <= 119 for line in terminal.getvalue().split("\r"))
+
+
+def test_fractions_beyond_the_ends_are_clipped():
+    log = io.StringIO()
+    bar = Bar("work", log)
+    bar(-1.0, "")
+    bar(7.0, "")
+    assert [line.split()[1] for line in log.getvalue().splitlines()] == ["0%", "100%"]
