@@ -84,7 +84,7 @@ def ellipsoid(dice: Dice, points: Tensor, centre: Tensor, elongation: float) -> 
 
 
 def intraparenchymal(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tensor]:
-    """Preference and support: a deformed ellipsoid, lobar, deep, cerebellar or pontine, now and then with satellites."""
+    """Preference and support: a deformed ellipsoid, lobar, deep, cerebellar or pontine, at times with satellites."""
     brain = torch.minimum(head.cavity - 1.0, 0.5 - head.csf)
     draw = dice.uniform(0.0, 1.0)
     if draw < 0.42:
@@ -108,6 +108,8 @@ def intraparenchymal(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, 
     rough = dice.uniform(0.05, 0.45)
     coarse, fine = max(5.0, radius * 0.9), max(3.0, radius * 0.35)
     noise = smooth_noise(dice, head.grid, coarse)[0] + 0.4 * smooth_noise(dice, head.grid, fine)[0]
+    if dice.family == "validation":  # other borders than those trained on: fingers and bays
+        noise = 1.6 * noise.abs() - 1.0
     return preference + noise * radius * rough, brain
 
 

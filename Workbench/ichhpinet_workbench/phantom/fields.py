@@ -18,6 +18,7 @@ class Dice:
     """Seeded draws. Streams of different names or families never meet."""
 
     def __init__(self, seed: int, family: str, device: torch.device) -> None:
+        self.family = family
         self.rng = np.random.default_rng([int(seed), zlib.crc32(family.encode())])
         self.device = device
 
@@ -90,7 +91,9 @@ def spline_matrix(positions_mm: Tensor, wavelength_mm: float, phase: float) -> T
     return torch.where(distance < 1.0, near, far)
 
 
-def smooth_noise(dice: Dice, grid: Grid, wavelength_mm: float | tuple[float, float, float], channels: int = 1) -> Tensor:
+def smooth_noise(
+    dice: Dice, grid: Grid, wavelength_mm: float | tuple[float, float, float], channels: int = 1
+) -> Tensor:
     """(channels, D, H, W) float32 smooth Gaussian fields, sigma about 1, C2, knots wavelength_mm apart."""
     lengths = (wavelength_mm,) * 3 if isinstance(wavelength_mm, (int, float)) else wavelength_mm
     bz, by, bx = (

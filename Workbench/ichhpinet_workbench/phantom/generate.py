@@ -12,11 +12,12 @@ from torch.nn import functional
 
 from .bleeds import Bleed, Wish, make_bleed
 from .fields import Dice, Grid, ramp
-from .head import Head, Shape, make_head
+from .head import Shape, make_head
 from .mimics import bright_things, old_infarcts
 from .phantom import KINDS, Phantom
+from .pressure import press
 from .scanner import Optics, draw_noise_sigma, finish, noise_gain, scan, streaks
-from .tissue import Palette, bone_density, brain_tissue, compose, draw_palette, layers, soft_tissue
+from .tissue import bone_density, brain_tissue, compose, draw_palette, layers, soft_tissue
 
 BONE_HU = 110.0  # a reader takes what is brighter for bone, not for blood
 FAT_HU = -15.0  # and what is darker for fat or air
@@ -34,15 +35,21 @@ class Family:
 FAMILIES = {
     "train": Family(Shape(), Optics()),
     "validation": Family(
-        Shape(scale=0.06, rotation_deg=(8.0, 6.0, 7.0), shear=0.04, waves=((90.0, 6.0), (45.0, 3.0), (22.0, 1.2))),
+        Shape(
+            scale=0.06,
+            rotation_deg=(8.0, 6.0, 7.0),
+            shear=0.04,
+            waves=((90.0, 6.0), (45.0, 3.0), (22.0, 1.2)),
+            folds_mm=(4.5, 8.0),
+        ),
         Optics((0.2, 0.6), (0.0, 0.8), (2.0, 8.0), (0.5, 1.3), (0.28, 0.7)),
     ),
 }
 
 
-def draw_grid(dice: Dice, spacing_mm: Sequence[float] | None, shape: Sequence[int] | None) -> tuple[
-    tuple[float, float, float], tuple[int, int, int]
-]:
+def draw_grid(
+    dice: Dice, spacing_mm: Sequence[float] | None, shape: Sequence[int] | None
+) -> tuple[tuple[float, float, float], tuple[int, int, int]]:
     """Spacing and shape of the scan: what was asked for, else a scanner's."""
     scanner_like = spacing_mm is None
     if spacing_mm is None:
@@ -76,10 +83,8 @@ def world_grid(
 
     step = (thickness / planes, height * row / rows, width * column / columns)
     shift_y, shift_x = dice.uniform(-6.0, 6.0), dice.uniform(-4.0, 4.0)
-    return (
-        Grid(axis(depth * planes, step[0], middle), axis(rows, step[1], shift_y), axis(columns, step[2], shift_x), step),
-        planes,
-    )
+    z, y, x = axis(depth * planes, step[0], middle), axis(rows, step[1], shift_y), axis(columns, step[2], shift_x)
+    return Grid(z, y, x, step), planes
 
 
 def draw_kinds(dice: Dice) -> list[str]:
@@ -113,7 +118,12 @@ def add_oedema(dice: Dice, tissue: Tensor, bleeds: list[Bleed]) -> Tensor:
 
 
 def render(
-    fields: Tensor, planes: int, spacing: tuple[float, float, float], shape: tuple[int, int, int], csf: float, sheet: float
+    fields: Tensor,
+    planes: int,
+    spacing: tuple[float, float, float],
+    shape: tuple[int, int, int],
+    csf: float,
+    sheet: float,
 ) -> tuple[Tensor, Tensor]:
     """HU (D, H, W) and blood occupancy (K, D, H, W): planes drawn finely and averaged over the slice's thickness."""
     size = (shape[1], shape[2])
@@ -168,7 +178,7 @@ def generate(
         bleeds = [make_bleed(dice, head, Wish(kind), (palette.grey + palette.white) / 2.0) for kind in wanted]
         tissue = add_oedema(dice, tissue, bleeds)
         soft, bone = soft_tissue(dice, head, palette), bone_density(dice, head, palette)
-        fields = layers(head, tissue, soft, bone, bright, bleeds)
+        fields = press(dice, layers(head, tissue, soft, bone, bright, bleeds), grid, bleeds)
         hu, blood = render(fields, planes, spacing, size, palette.csf, bright.sheet_hu)
         base = ramp(head.place[0], -15.0, -35.0)
         smooth = torch.stack([noise_gain(dice, grid, base), streaks(dice, grid, head.place)])

@@ -28,6 +28,7 @@ class Shape:
     rotation_deg: tuple[float, float, float] = (9.0, 5.0, 5.0)  # sigma of tilt, roll and yaw
     shear: float = 0.05
     waves: tuple[tuple[float, float], ...] = ((70.0, 5.0), (35.0, 2.2), (17.0, 0.8))  # knots mm, sigma mm
+    folds_mm: tuple[float, float] = (5.5, 10.0)  # knots of the sulci
 
 
 @dataclass
@@ -157,7 +158,7 @@ def make_head(dice: Dice, grid: Grid, shape: Shape) -> Head:
         ventricle=torch.minimum(ventricle, cavity - 6.0),
         white=white,
         csf=torch.maximum(gap - cavity, torch.maximum(cistern, ventricle)),
-        sulcus=gyri(dice, place, dice.uniform(5.5, 10.0)),
+        sulcus=gyri(dice, place, dice.uniform(*shape.folds_mm)),
         sulcus_width=width,
         soft=soft,
     )

@@ -40,9 +40,7 @@ def upsampled(field: Tensor, planes: int, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(field[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def wishes(
-    dice: Dice, kinds: Sequence[str] | None, contrast_hu: float | None, volume_ml: float | None
-) -> list[Wish]:
+def wishes(dice: Dice, kinds: Sequence[str] | None, contrast_hu: float | None, volume_ml: float | None) -> list[Wish]:
     """What to insert: at least one haemorrhage; a given volume is shared between the kinds."""
     chosen = list(kinds) if kinds is not None else draw_kinds(dice)
     chosen = chosen or ["IPH"]
@@ -81,8 +79,7 @@ def insert(
     with torch.no_grad():
         found = find_head(ct, spacing)
         bleeds = [
-            make_bleed(dice, found.head, wish, found.brain_hu)
-            for wish in wishes(dice, kinds, contrast_hu, volume_ml)
+            make_bleed(dice, found.head, wish, found.brain_hu) for wish in wishes(dice, kinds, contrast_hu, volume_ml)
         ]
         image, blood = lay_in(dice, ct, spacing, found, bleeds)
         labels = label_map(blood, bleeds) * ((image < BONE_HU) & (image > FAT_HU))

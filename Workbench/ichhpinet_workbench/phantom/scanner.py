@@ -32,7 +32,8 @@ def frequency(shape: tuple[int, int], pixel_mm: tuple[float, float], device: tor
     """(H, W // 2 + 1) radial frequency in cycles per mm."""
     fy = torch.fft.fftfreq(shape[0], pixel_mm[0], device=device)
     fx = torch.fft.rfftfreq(shape[1], pixel_mm[1], device=device)
-    return (fy[:, None].square() + fx[None].square()).sqrt()
+    radius: Tensor = (fy[:, None].square() + fx[None].square()).sqrt()
+    return radius
 
 
 def kernel(dice: Dice, optics: Optics, f: Tensor) -> Tensor:
@@ -40,7 +41,9 @@ def kernel(dice: Dice, optics: Optics, f: Tensor) -> Tensor:
     sigma = dice.uniform(*optics.blur_mm)
     lift = dice.uniform(*optics.sharpening) if dice.chance(0.4) else 0.0
     peak = dice.uniform(0.25, 0.45)
-    return torch.exp(-2.0 * (math.pi * sigma * f).square()) * (1.0 + lift * 2.0 * torch.exp(-((f / peak - 1.0) / 0.5) ** 2))
+    return torch.exp(-2.0 * (math.pi * sigma * f).square()) * (
+        1.0 + lift * 2.0 * torch.exp(-(((f / peak - 1.0) / 0.5) ** 2))
+    )
 
 
 def noise_spectrum(dice: Dice, optics: Optics, f: Tensor) -> Tensor:
@@ -80,7 +83,9 @@ def streaks(dice: Dice, grid: Grid, place: Tensor) -> Tensor:
     """(D, H, W) HU to add on the world grid: beam hardening between the petrous bones, stray lines, motion bands."""
     z, y, x = place
     base = ramp((z + dice.uniform(25.0, 38.0)).abs(), 14.0, 4.0)
-    between = base * ramp(x.abs(), 50.0, 30.0) * torch.exp(-((y - dice.uniform(-2.0, 10.0)) / dice.uniform(4.0, 11.0)) ** 2)
+    between = (
+        base * ramp(x.abs(), 50.0, 30.0) * torch.exp(-(((y - dice.uniform(-2.0, 10.0)) / dice.uniform(4.0, 11.0)) ** 2))
+    )
     total = -dice.uniform(0.0, 16.0) * between * (1.0 + 0.5 * smooth_noise(dice, grid, (6.0, 4.0, 60.0))[0])
     angle = dice.uniform(-0.5, 0.5)
     points = grid.points()
@@ -97,6 +102,8 @@ def streaks(dice: Dice, grid: Grid, place: Tensor) -> Tensor:
 def finish(dice: Dice, hu: Tensor, grid_mm: tuple[float, float], padding: bool) -> Tensor:
     """(D, H, W) HU as a vendor stores it: whole numbers, clipped, now and then padded outside the circle."""
     hu = hu.round().clamp(-1024.0, 3071.0)
+    if dice.chance(0.03):  # stored through a wide window
+        hu = hu.clamp(-dice.uniform(100.0, 300.0), dice.uniform(200.0, 500.0))
     if padding and dice.chance(0.35):
         h, w = hu.shape[1:]
         y = (torch.arange(h, device=hu.device) - (h - 1) / 2)[:, None] * grid_mm[0]

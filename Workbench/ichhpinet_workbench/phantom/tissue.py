@@ -76,7 +76,23 @@ def soft_tissue(dice: Dice, head: Head, palette: Palette) -> Tensor:
     hu = (palette.fat + (palette.muscle - palette.fat) * muscle) * grain
     skin = ramp(head.head, dice.uniform(2.0, 4.0), 1.0)
     hu = hu + (35.0 - hu) * skin
-    return hu + (AIR_HU - hu) * occupancy(head.air, 2.0)
+    hu = hu + (AIR_HU - hu) * occupancy(head.air, 2.0)
+    return hu if dice.chance(0.5) else headrest(dice, head, hu)
+
+
+def headrest(dice: Dice, head: Head, soft: Tensor) -> Tensor:
+    """soft with the shell that the head lies in; head.head grows by it."""
+    _, y, x = head.grid.points()
+    middle = dice.uniform(-10.0, 20.0)
+    radius = dice.uniform(92.0, 110.0)
+    shell = (
+        dice.uniform(1.2, 2.5)
+        - ((y - middle).square() + (x * dice.uniform(0.85, 1.1)).square()).sqrt().sub(radius).abs()
+    )
+    shell = torch.minimum(shell, y - middle + dice.uniform(-40.0, 20.0))
+    there = shell > head.head
+    head.head = torch.maximum(head.head, shell)
+    return torch.where(there, dice.uniform(-300.0, 400.0), soft)
 
 
 def bone_density(dice: Dice, head: Head, palette: Palette) -> Tensor:
@@ -86,7 +102,9 @@ def bone_density(dice: Dice, head: Head, palette: Palette) -> Tensor:
     noise = smooth_noise(dice, head.grid, 5.0)[0]
     hu = palette.cortical + (palette.diploe * (1.0 + 0.35 * noise) - palette.cortical) * spongy
     z, y, x = head.place
-    mastoid = ramp(-((z + 32.0) / 14).square() - ((y - 14.0) / 18).square() - ((x.abs() - 52.0) / 14).square(), -1.0, -0.3)
+    mastoid = ramp(
+        -((z + 32.0) / 14).square() - ((y - 14.0) / 18).square() - ((x.abs() - 52.0) / 14).square(), -1.0, -0.3
+    )
     cells = ramp(smooth_noise(dice, head.grid, 4.0)[0] + dice.uniform(-0.8, 0.6), 0.0, 0.5) * mastoid
     return hu + (-900.0 - hu) * cells
 
