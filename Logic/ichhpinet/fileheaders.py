@@ -32,7 +32,7 @@ METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 
 
 @dataclass(frozen=True)
 class NiftiFacts:
-    """What a NIfTI header says: spatial steps in mm, where the voxels begin and end, whether an orientation is given."""
+    """What a NIfTI header says: the spatial steps, where the voxels lie, whether an orientation is given."""
 
     steps_mm: tuple[float, ...]
     data_at: int

@@ -86,7 +86,7 @@ class Straightened:
 def regular_step_mm(steps_mm: Floats) -> float:
     """The step of the new grid: the smallest one that is not an overlap (less than half the median step).
 
-    The two steps beside any slice then span at least one new slice, so that none is lost.
+    The two steps beside any slice then span at least one new slice: none is lost unless three overlap in one place.
     """
     usable = steps_mm[steps_mm >= 0.5 * np.median(steps_mm)]
     return float(np.round(usable.min(), 3))
@@ -120,6 +120,7 @@ def straighten(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> Stra
     first = np.floor(shifts.min(axis=0))
     shape = tuple(int(n) for n in np.ceil(shifts.max(axis=0)) - first + slices[0].shape)
     count = int(np.round(depths[-1] / step)) + 1
+    count += (count - 1) * step <= depths[-2]  # the last slice overlaps the one before: one more, so that it counts
     hu = np.empty((count, *shape), dtype=np.float32)
     for index in range(count):
         depth = min(index * step, float(depths[-1]))

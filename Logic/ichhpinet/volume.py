@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch 
     import SimpleITK as sitk
 
 MIN_SLICES = 2  # one slice has no third spacing, and nothing can be carried to a neighbour
+DIGEST_STEP = 1e-3  # mm, or share of a direction cosine; files keep more than this
+DIGEST_OFFSET = 0.3817  # moves the borders between steps away from the round numbers that headers hold
 ORTHONORMAL_TOLERANCE = 1e-3  # headers print direction cosines with as few as four digits
 
 
@@ -90,7 +92,9 @@ class CTVolume:
         return cast("sitk.Image", image_on_grid(self.hu, self))
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the grid and the values; equal for equal volumes, whatever the notes."""
+        """SHA-256 (hex) of values and grid, whatever the notes. The grid counts in steps of DIGEST_STEP: writing a
+        volume to a file and reading it again changes its last digits, and must not make it another CT.
+        """
         known: str | None = self.__dict__.get("_digest")
         if known is None:
             known = _digest(self)
@@ -177,7 +181,7 @@ def _three_numbers(values: Sequence[float], what: str) -> tuple[float, float, fl
 def _digest(volume: CTVolume) -> str:
     summary = hashlib.sha256(b"ichhpinet CTVolume 1")
     summary.update(np.array(volume.shape, dtype="<i8").tobytes())
-    summary.update(np.array([volume.spacing_mm, volume.origin], dtype="<f8").tobytes())
-    summary.update(volume.direction.astype("<f8").tobytes())
+    grid = np.concatenate([volume.spacing_mm, volume.origin, volume.direction.ravel()])
+    summary.update(np.floor(grid / DIGEST_STEP + DIGEST_OFFSET).astype("<i8").tobytes())
     summary.update(volume.hu.astype("<f4", copy=False).data)
     return summary.hexdigest()

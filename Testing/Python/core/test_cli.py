@@ -1,0 +1,292 @@
+"""The command line with a stand-in for the engine: what it reads, writes, says and returns."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ichhpinet import cli, networks, resources
+from ichhpinet.errors import Cancelled
+from ichhpinet.reading import read_labels, read_volume
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.volume import CTVolume
+from ichhpinet.writing import write_mask, write_volume
+
+
+@dataclass
+class Round:
+    number: int
+    parent: int | None
+    mask: np.ndarray
+    seconds: float = 0.25
+
+
+class StandInSession:
+    """Adds foreground strokes to the mask, takes background strokes away."""
+
+    def __init__(self, volume: CTVolume) -> None:
+        self.mask = np.zeros(volume.shape, bool)
+        self.number = 0
+
+    def propose(self, progress: object = None) -> Round:
+        self.mask[1, 2:4, 2:4] = True
+        return self._round()
+
+    def refine(self, strokes: Scribbles, progress: object = None) -> Round:
+        self.mask = (self.mask | strokes.foreground) & ~strokes.background
+        progress(1.0, "round")  # type: ignore[operator]
+        return self._round()
+
+    def _round(self) -> Round:
+        self.number += 1
+        return Round(self.number, self.number - 1 or None, self.mask.copy())
+
+
+class StandInPredictor:
+    device = "cpu"
+    fails: BaseException | None = None
+
+    @classmethod
+    def load(cls, checkpoint: Path | None = None, device: str = "auto") -> StandInPredictor:
+        if cls.fails is not None:
+            raise cls.fails
+        return cls()
+
+    def open(self, volume: CTVolume, progress: object = None, cancel: object = None) -> StandInSession:
+        return StandInSession(volume)
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[StandInPredictor]:
+    module = types.ModuleType("ichhpinet.predictor")
+    module.Predictor = StandInPredictor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ichhpinet.predictor", module)
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr(resources, "bundled_weights", lambda: weights)
+    monkeypatch.setattr(StandInPredictor, "fails", None)
+    return StandInPredictor
+
+
+@pytest.fixture
+def ct(tmp_path: Path, head: CTVolume) -> Path:
+    write_volume(tmp_path / "ct.nii.gz", head)
+    return tmp_path / "ct.nii.gz"
+
+
+def strokes_file(path: Path, head: CTVolume, foreground: tuple[int, ...], background: tuple[int, ...] = ()) -> Path:
+    import SimpleITK as sitk
+
+    from ichhpinet.volume import image_on_grid
+
+    labels = np.zeros(head.shape, np.uint8)
+    labels[list(foreground), 5, 5] = 1
+    labels[list(background), 6, 6] = 2
+    sitk.WriteImage(image_on_grid(labels, head), str(path))
+    return path
+
+
+def test_each_scribble_file_is_a_round_with_a_mask_and_a_row(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+    files = [strokes_file(tmp_path / "a.nrrd", head, (2, 3)), strokes_file(tmp_path / "b.nrrd", head, (4,), (1,))]
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(ct), "--scribbles", *map(str, files), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["report.json", "round-1.seg.nrrd", "round-2.seg.nrrd"]
+    assert read_labels(out / "round-2.seg.nrrd", head).sum() == 3
+    report = json.loads((out / "report.json").read_text())
+    assert report["purpose"] == "research use, not a medical device"
+    assert report["ct"]["sha256"] == read_volume(ct).digest() and report["ct"]["notes"] == []
+    assert len(report["model"]["weights_sha256"]) == 64 and report["model"]["device"] == "cpu"
+    first, second = report["rounds"]
+    assert (first["number"], first["parent"], second["parent"]) == (1, None, 1)
+    assert first["strokes"] == {"foreground_voxels": 2, "background_voxels": 0, "slices": [2, 3]}
+    assert second["strokes"] == {"foreground_voxels": 1, "background_voxels": 1, "slices": [1, 4]}
+    assert second["delta_ml"] == pytest.approx(second["volume_ml"] - first["volume_ml"], abs=1e-3)
+    assert second["seconds"] == 0.25 and second["mask"] == "round-2.seg.nrrd"
+
+
+def test_the_report_names_no_file_that_the_user_gave(tmp_path: Path, head: CTVolume) -> None:
+    write_volume(tmp_path / "Doe^John.nrrd", head)
+    strokes = strokes_file(tmp_path / "Doe strokes.nrrd", head, (2,))
+    cli.main(["segment", str(tmp_path / "Doe^John.nrrd"), "--scribbles", str(strokes), "--out", str(tmp_path / "out")])
+    assert "Doe" not in (tmp_path / "out" / "report.json").read_text()
+
+
+def test_without_scribbles_there_is_one_proposed_round(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+    assert cli.main(["segment", str(ct), "--out", str(tmp_path / "out"), "--format", "nii.gz"]) == 0
+    assert read_labels(tmp_path / "out" / "round-1.nii.gz", head).sum() == 4
+
+
+def test_propose_comes_before_the_scribbles(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+    strokes = strokes_file(tmp_path / "a.nrrd", head, (2,))
+    arguments = ["segment", str(ct), "--propose", "--scribbles", str(strokes), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    assert read_labels(tmp_path / "out" / "round-2.seg.nrrd", head).sum() == 5
+
+
+def test_a_dicom_folder_has_its_ct_written_beside_the_masks(tmp_path: Path, real_series: Path) -> None:
+    assert cli.main(["segment", str(real_series), "--out", str(tmp_path / "out")]) == 0
+    straight = read_volume(tmp_path / "out" / "ct.nrrd")
+    assert read_labels(tmp_path / "out" / "round-1.seg.nrrd", straight).sum() == 4
+    assert "gantry tilt" in json.loads((tmp_path / "out" / "report.json").read_text())["ct"]["notes"][0]
+
+
+def test_what_reading_assumed_is_said_and_a_window_overrules_it(
+    tmp_path: Path, head: CTVolume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = (np.clip(head.hu / 80, 0, 1) * 255).round()
+    write_volume(tmp_path / "picture.nrrd", CTVolume.from_array(picture, head.spacing_mm))
+    arguments = ["segment", str(tmp_path / "picture.nrrd"), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0 and "taken as a brain window" in capsys.readouterr().err
+    assert cli.main([*arguments, "--window", "50", "200"]) == 0
+    assert "level 50, width 200 HU, as asked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["nonsense"], "invalid choice"),
+        (["segment", "ct.nii"], "--out"),
+        (["segment", "ct.nii", "--out", "o", "--window", "40"], "--window"),
+        (["segment", "ct.nii", "--out", "o", "--format", "png"], "invalid choice"),
+        (["segment", "no-such-file.nii", "--out", "o"], "no-such-file.nii does not exist"),
+        (["info", "--model", "huge"], "invalid choice"),
+    ],
+)
+def test_bad_usage_and_input_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error and error.startswith("ichhpinet")
+
+
+def test_bad_scribbles_are_refused_before_the_engine_is_loaded_and_leave_nothing(
+    tmp_path: Path, ct: Path, head: CTVolume, capsys: pytest.CaptureFixture[str], stand_in: type[StandInPredictor]
+) -> None:
+    stand_in.fails = AssertionError("the engine was loaded")
+    other = CTVolume.from_array(head.hu, (4.0, 0.5, 0.75), head.origin, head.direction)
+    for strokes, said in (
+        (strokes_file(tmp_path / "grid.nrrd", other, (2,)), "grid.nrrd is on another grid than the CT: its spacing"),
+        (strokes_file(tmp_path / "none.nrrd", head, ()), "none.nrrd holds no strokes"),
+        (tmp_path / "missing.nrrd", "missing.nrrd is not a file"),
+        (labels_of_3(tmp_path / "three.nrrd", head), "three.nrrd: the scribble labels hold 3"),
+    ):
+        assert cli.main(["segment", str(ct), "--scribbles", str(strokes), "--out", str(tmp_path / "out")]) == 2
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def labels_of_3(path: Path, head: CTVolume) -> Path:
+    write_mask(path, np.zeros(head.shape, bool), head)
+    import SimpleITK as sitk
+
+    sitk.WriteImage(sitk.ReadImage(str(path)) + 3, str(path))
+    return path
+
+
+def test_an_out_that_is_a_file_is_bad_input(tmp_path: Path, ct: Path) -> None:
+    (tmp_path / "out").touch()
+    assert cli.main(["segment", str(ct), "--out", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [(RuntimeError("a\nb"), "RuntimeError: a b"), (KeyboardInterrupt(), "stopped"), (Cancelled(), "stopped")],
+)
+def test_any_other_failure_is_one_line_and_exit_code_1(
+    failure: BaseException,
+    said: str,
+    tmp_path: Path,
+    ct: Path,
+    stand_in: type[StandInPredictor],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stand_in.fails = failure
+    assert cli.main(["segment", str(ct), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"ichhpinet: {said}"
+
+
+def test_info_prints_the_summary(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(networks, "summary", lambda name: f"summary of {name}", raising=False)
+    assert cli.main(["info", "--model", "paper"]) == 0
+    assert capsys.readouterr().out == "summary of paper\n"
+
+
+def test_version_and_help_are_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0 and capsys.readouterr().out.startswith("ichhpinet ")
+    assert cli.main(["segment", "--help"]) == 0 and "--scribbles" in capsys.readouterr().out
+
+
+class Entry:
+    """An entry point of another part."""
+
+    def __init__(self, name: str, register: object) -> None:
+        self.name, self._register = name, register
+
+    def load(self) -> object:
+        if isinstance(self._register, Exception):
+            raise self._register
+        return self._register
+
+
+def test_other_parts_add_commands_and_a_broken_one_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def register(subparsers: object) -> None:
+        parser = subparsers.add_parser("greet")  # type: ignore[attr-defined]
+        parser.set_defaults(run=lambda arguments: 7)
+
+    entries = [Entry("greet", register), Entry("broken", ImportError("no module scipy"))]
+    monkeypatch.setattr(cli.importlib.metadata, "entry_points", lambda group: entries)
+    assert cli.main(["greet"]) == 7
+    assert cli.main(["broken"]) == 1
+    assert "broken is not available: ImportError: no module scipy" in capsys.readouterr().err
+
+
+def test_away_from_a_terminal_progress_is_a_line_a_step() -> None:
+    stream = io.StringIO()
+    bar = cli.ProgressBar(stream)
+    for fraction in (0.0, 0.5, 1.0):
+        bar(fraction, "reading")
+    bar(0.0, "encoding")
+    bar.end()
+    assert stream.getvalue() == "reading\nencoding\n"
+
+
+def test_on_a_terminal_a_bar_is_drawn_once_a_step_is_long_and_wiped_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    clock = iter([0.0, 0.5, 2.0, 2.05])
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock, 9.0))
+    stream = Terminal()
+    bar = cli.ProgressBar(stream)
+    bar(0.0, "reading")
+    assert stream.getvalue() == ""
+    bar(0.5, "reading")
+    assert " 50% reading" in stream.getvalue()
+    bar.end()
+    assert stream.getvalue().endswith(" \r")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    logic = str(Path(cli.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "ichhpinet", "--version"],
+        env=os.environ | {"PYTHONPATH": logic},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.startswith("ichhpinet ")
