@@ -120,7 +120,8 @@ def straighten(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> Stra
     first = np.floor(shifts.min(axis=0))
     shape = tuple(int(n) for n in np.ceil(shifts.max(axis=0)) - first + slices[0].shape)
     count = int(np.round(depths[-1] / step)) + 1
-    count += (count - 1) * step <= depths[-2]  # the last slice overlaps the one before: one more, so that it counts
+    if (count - 1) * step < 0.75 * depths[-2] + 0.25 * depths[-1]:  # the last slice overlaps the one before:
+        count += 1  # one more, so that it counts
     hu = np.empty((count, *shape), dtype=np.float32)
     for index in range(count):
         depth = min(index * step, float(depths[-1]))
