@@ -21,7 +21,7 @@ def resampling_matrix(source: tuple[int, float, float], target: tuple[int, float
 
     Each of `source` and `target` is (count, cell size in mm, start of the first cell in mm). The footprint of a target
     sample is a box as wide as the larger of the two cells, so that going coarser averages areas and going finer
-    interpolates linearly. A row sums to 1, or to 0 where the sample lies outside of the source.
+    interpolates linearly. A row sums to 1, or to 0 where the whole target cell lies outside of the source.
 
     Returns: (target count, source count) float32.
     """
@@ -34,14 +34,15 @@ def resampling_matrix(source: tuple[int, float, float], target: tuple[int, float
     lower = np.maximum(edges[None, :-1], centres[:, None] - width / 2)
     overlap = np.clip(upper - lower, 0.0, None)
     overlap[overlap < 1e-9 * width] = 0.0
-    inside = (centres > edges[0]) & (centres < edges[-1])
+    reach = target_size / 2 - 1e-9 * width
+    inside = (centres + reach > edges[0]) & (centres - reach < edges[-1])
     total = overlap.sum(axis=1, keepdims=True)
     weights = np.divide(overlap, total, out=np.zeros_like(overlap), where=(total > 0) & inside[:, None])
     return torch.from_numpy(weights.astype(np.float32))
 
 
 def _apply(matrices: tuple[torch.Tensor, torch.Tensor, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
-    """Apply one matrix an axis to (D, H, W) float32 values; the axis that shrinks most goes first, to move the least."""
+    """Apply one matrix an axis to (D, H, W) float32 values; the axis that shrinks most goes first."""
     order = sorted(range(3), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1])
     for axis in order:
         matrix = matrices[axis]
