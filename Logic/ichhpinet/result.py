@@ -20,7 +20,7 @@ def render_probability(
     probability: Tensor, grid: WorkingGrid, foreground: NDArray[np.bool_], background: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Working (d, h, w) probability -> native (D, H, W), strokes included: 1 where foreground, 0 where background."""
-    native = grid.to_native(probability)
+    native = _in_unit_range(grid.to_native(probability))
     native[foreground] = 1.0
     native[background] = 0.0
     return native
@@ -31,6 +31,11 @@ def render_mask(
 ) -> NDArray[np.bool_]:
     """`render_probability` >= 0.5."""
     return render_probability(probability, grid, foreground, background) >= THRESHOLD
+
+
+def _in_unit_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In place: the weights of an interpolation sum to 1 only as nearly as float32 can."""
+    return np.clip(values, 0.0, 1.0, out=values)
 
 
 def _read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -95,7 +100,7 @@ class RoundResult:
         """(D, H, W) float32 in [0, 1]; 0 where the user has painted."""
         coarse = from_bytes(self._state.uncertainty)
         wide = torch.nn.functional.interpolate(coarse[:, None], self._grid.shape[1:], mode="bilinear")[:, 0]
-        native = self._grid.to_native(wide)
+        native = _in_unit_range(self._grid.to_native(wide))
         native[_bool(self._state.foreground) | _bool(self._state.background)] = 0.0
         return _read_only(native)  # type: ignore[return-value]
 
