@@ -1,7 +1,8 @@
-"""The persistent memory of a volume: what one round leaves behind, compact and frozen, and all that the next one needs."""
+"""The persistent memory of a volume: what one round leaves behind, compact, and all that the next one needs."""
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -29,14 +30,16 @@ class Packed:
         return cls(array.shape, "bool" if array.dtype == bool else "uint8", zlib.compress(raw.tobytes(), 1))
 
     def array(self) -> NDArray[np.uint8] | NDArray[np.bool_]:
-        """The array again. Raises: InputError where the content is damaged."""
-        size = int(np.prod(self.shape))
+        """The array again. Raises: InputError where it is damaged; never inflates more than the shape needs."""
+        size = math.prod(self.shape)
+        needed = -(-size // 8) if self.kind == "bool" else size
+        inflate = zlib.decompressobj()
         try:
-            raw = np.frombuffer(zlib.decompress(self.content), np.uint8)
+            raw = np.frombuffer(inflate.decompress(self.content, needed + 1), np.uint8)
         except zlib.error as error:
             raise InputError("the stored array is damaged; it must be as it was saved") from error
-        if len(raw) != (-(-size // 8) if self.kind == "bool" else size):
-            raise InputError(f"the stored array has {len(raw)} bytes; its shape {self.shape} needs another number")
+        if len(raw) != needed or not inflate.eof:
+            raise InputError(f"the stored array does not hold {needed} bytes; its shape {self.shape} needs as many")
         if self.kind == "bool":
             return np.unpackbits(raw, count=size).reshape(self.shape).astype(bool)
         return raw.reshape(self.shape)

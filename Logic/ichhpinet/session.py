@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
 from ichhpinet.networks import Memory
-from ichhpinet.predictor import Cancel, EncodedVolume, Predictor, Progress, RoundArrays, axis_notes, watch
-from ichhpinet.preprocessing import working_strokes
+from ichhpinet.predictor import Cancel, EncodedVolume, Predictor, Progress, axis_notes, watch
+from ichhpinet.preprocessing import working_grid, working_strokes
 from ichhpinet.result import RoundResult, render_mask
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.sessionfile import SavedSession, read_session, write_session
@@ -25,6 +26,8 @@ from ichhpinet.uncertainty import round_uncertainty
 from ichhpinet.volume import CTVolume
 
 logger = logging.getLogger(__name__)
+
+Masks = TypeVar("Masks", NDArray[np.bool_], torch.Tensor)
 
 
 class Session:
@@ -77,9 +80,7 @@ class Session:
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
-    def refine(
-        self, strokes: Scribbles, progress: Progress | None = None, cancel: Cancel | None = None
-    ) -> RoundResult:
+    def refine(self, strokes: Scribbles, progress: Progress | None = None, cancel: Cancel | None = None) -> RoundResult:
         """One round from the new strokes.
 
         Raises: InputError (no strokes, another grid, a round already under way), Cancelled. Either way, and whatever
@@ -118,7 +119,7 @@ class Session:
         finally:
             self._busy.release()
 
-    def _compute(self, strokes: Scribbles, tick: Progress | object, began: float) -> RoundState:
+    def _compute(self, strokes: Scribbles, tick: Callable[[float], None], began: float) -> RoundState:
         """The next state, from the current state, the image and the strokes alone."""
         grid, before = self._encoded.grid, self._states[self._current] if self._current is not None else None
         new = working_strokes(strokes, grid)
@@ -127,32 +128,32 @@ class Session:
         if before is not None:
             painted = torch.stack(_newest(*torch.from_numpy(before.painted.array()), *new))
             old = before.foreground.array().astype(bool), before.background.array().astype(bool)
-            foreground, background = _newest(*old, foreground, background)  # type: ignore[assignment]
+            foreground, background = _newest(*old, foreground, background)
             previous, memory = from_bytes(before.probability), before.memory(self._encoded.image.device)
         touched = new.any(0).flatten(1).any(1)
-        arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, tick)  # type: ignore[arg-type]
+        arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, tick)
         probability = to_bytes(arrays.probability)
-        packed = Packed.of(foreground), Packed.of(background)
+        remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background)
         return RoundState(
             number=max(self._states, default=0) + 1,
             parent=self._current,
             volume_ml=float(np.count_nonzero(mask)) * self.volume.voxel_ml,
-            foreground=packed[0],
-            background=packed[1],
+            foreground=Packed.of(foreground),
+            background=Packed.of(background),
             new_foreground=Packed.of(strokes.foreground),
             new_background=Packed.of(strokes.background),
             painted=Packed.of(painted.numpy()),
             probability=probability,
             uncertainty=to_bytes(round_uncertainty(arrays.probability, arrays.volume_probability, painted)),
-            **_remembered(arrays),
+            corrected=tuple(remembered.tolist()),
+            masks=to_bytes(arrays.memory.masks[0].cpu()[remembered]),
             seconds=time.perf_counter() - began,
         )
 
     def _commit(self, state: RoundState) -> None:
-        self._states = {**self._states, state.number: state}
-        self._past, self._future = [*self._past, self._current], []
-        self._current = state.number
+        states, past = {**self._states, state.number: state}, [*self._past, self._current]
+        self._states, self._past, self._future, self._current = states, past, [], state.number
         logger.info("round %d: %.2f ml in %.2f s", state.number, state.volume_ml, state.seconds)
 
     # -- going back --------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class Session:
     def return_to(self, number: int) -> None:
         """Make round `number` the one that the next starts from. Can be undone. Raises: InputError if there is none."""
         with self._alone():
-            if number not in self._states:
+            if not isinstance(number, int) or number not in self._states:
                 known = ", ".join(str(n) for n in sorted(self._states)) or "none yet"
                 raise InputError(f"there is no round {number}; the rounds are {known}")
             if number != self._current:
@@ -210,6 +211,8 @@ class Session:
 
         Raises: InputError where the file is damaged, or was made on another CT or with other weights.
         """
+        if not isinstance(volume, CTVolume):
+            raise InputError(f"the volume is a {type(volume).__name__}; it must be a CTVolume (see read_volume)")
         saved = read_session(Path(path))
         if saved.volume_digest != volume.digest():
             raise InputError("the session was made on another CT; open it on the CT that it was saved with")
@@ -217,23 +220,14 @@ class Session:
             raise InputError(
                 f"the session was made with weights {saved.weights_digest[:12]}; these are {predictor.digest[:12]}"
             )
+        config = predictor.config
+        saved.check(volume.shape, working_grid(volume, config.pixel_mm, config.min_slice_mm).shape)
         session = predictor.open(volume, progress, cancel)
-        grid = session._encoded.grid
-        if any(state.probability.shape != grid.shape for state in saved.states.values()):
-            raise InputError("the session's rounds are on another working grid; it must be opened with the same version")
         session._states, session._current = dict(saved.states), saved.current
         session._past, session._future = list(saved.past), list(saved.future)
         return session
 
 
-def _newest(
-    foreground: NDArray[np.bool_], background: NDArray[np.bool_], new_fg: NDArray[np.bool_], new_bg: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _newest(foreground: Masks, background: Masks, new_fg: Masks, new_bg: Masks) -> tuple[Masks, Masks]:
     """All strokes so far: where old and new overlap, the newest wins. Arrays or tensors."""
     return (foreground & ~new_bg) | new_fg, (background & ~new_fg) | new_bg
-
-
-def _remembered(arrays: RoundArrays) -> dict[str, tuple[int, ...] | Packed]:
-    """The corrected slices and their masks, as a state keeps them."""
-    corrected = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
-    return {"corrected": tuple(corrected.tolist()), "masks": to_bytes(arrays.memory.masks[0].cpu()[corrected])}

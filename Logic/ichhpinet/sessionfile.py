@@ -1,10 +1,11 @@
-"""A session on disk: a zip of one JSON index and the rounds' deflated arrays. Written whole; read without running code."""
+"""A session on disk: a zip of a JSON index and deflated arrays. Written whole; read without running code."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ichhpinet.memory import Packed, RoundState
 
 FORMAT = "ichhpinet session 1"
 PLAIN = ("number", "parent", "seconds", "volume_ml", "corrected")
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,38 @@ class SavedSession:
     past: tuple[int | None, ...]
     future: tuple[int | None, ...]
 
+    def check(self, native: Shape, working: Shape) -> None:
+        """Every array must have the shape that the CT's and the working grid ask for, and unpack to it.
+
+        Raises: InputError. Nothing is unpacked before its shape is right, so that a forged file cannot fill the memory.
+        """
+        for state in self.states.values():
+            for name, expected in _expected(state, native, working).items():
+                packed: Packed = getattr(state, name)
+                if (packed.shape, packed.kind) != expected:
+                    raise InputError(
+                        f"round {state.number} of the session has {name} {packed.kind} {packed.shape}; "
+                        f"this CT needs {expected[1]} {expected[0]}"
+                    )
+                packed.array()
+
+
+def _expected(state: RoundState, native: Shape, working: Shape) -> dict[str, tuple[Shape, str]]:
+    """Shape and kind of each array of a round."""
+    depth, height, width = working
+    strokes = ("foreground", "background", "new_foreground", "new_background")
+    return {name: (tuple(native), "bool") for name in strokes} | {
+        "painted": ((2, depth, height, width), "bool"),
+        "probability": ((depth, height, width), "uint8"),
+        "uncertainty": ((depth, height // 2, width // 2), "uint8"),
+        "masks": ((len(state.corrected), height, width), "uint8"),
+    }
+
 
 def write_session(path: Path, saved: SavedSession) -> None:
     """Write beside `path`, then rename. Raises: InputError where the folder cannot be written to."""
+    if not path.name:
+        raise InputError("the session has no file name; it must be the path of a file")
     beside = path.with_name(path.name + ".writing")
     try:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
@@ -45,8 +77,9 @@ def write_session(path: Path, saved: SavedSession) -> None:
             archive.writestr("session.json", json.dumps(index))
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"the session cannot be written as {path.name}; its folder must exist and have room") from error
+        with suppress(OSError):
+            beside.unlink()
+        raise InputError(f"the session cannot be written as {path.name}; its folder must exist, with room") from error
 
 
 def _write_round(archive: zipfile.ZipFile, state: RoundState) -> dict[str, Any]:
@@ -59,15 +92,20 @@ def _write_round(archive: zipfile.ZipFile, state: RoundState) -> dict[str, Any]:
 
 
 def read_session(path: Path) -> SavedSession:
-    """Read and check a session file; every array is unpacked once. Raises: InputError where it is damaged or not ours."""
+    """Read a session file; its arrays stay packed until `check`. Raises: InputError where it is damaged or not ours."""
     try:
         with zipfile.ZipFile(path) as archive:
-            index = json.loads(archive.read("session.json"))
+            index = json.loads(_content(archive, "session.json"))
             if index["format"] != FORMAT:
                 raise InputError(f"{path.name} is {index['format']!r}; it must be {FORMAT!r}")
-            states = {entry["number"]: _read_round(archive, entry) for entry in index["rounds"]}
+            states = [_read_round(archive, entry) for entry in index["rounds"]]
         saved = SavedSession(
-            index["volume"], index["weights"], states, index["current"], tuple(index["past"]), tuple(index["future"])
+            str(index["volume"]),
+            str(index["weights"]),
+            {state.number: state for state in states},
+            _whole_or_none(index["current"]),
+            tuple(_whole_or_none(number) for number in index["past"]),
+            tuple(_whole_or_none(number) for number in index["future"]),
         )
         _check_links(saved)
         return saved
@@ -75,25 +113,53 @@ def read_session(path: Path) -> SavedSession:
         raise
     except FileNotFoundError:
         raise InputError(f"there is no file {path.name}; it must be a saved session") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except Exception as error:  # what a forged or damaged zip and JSON can raise is an open list
         raise InputError(f"{path.name} is damaged or no session; it must be a file that `save` wrote") from error
-    except (EOFError, RuntimeError, OverflowError, MemoryError) as error:
-        raise InputError(f"{path.name} is damaged; it must be a file that `save` wrote") from error
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of an entry. `save` stores entries as they are: one that would swell on reading is not ours."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise InputError("the session holds a compressed entry; it must be a file that `save` wrote")
+    return archive.read(name)
 
 
 def _read_round(archive: zipfile.ZipFile, entry: dict[str, Any]) -> RoundState:
-    plain = {name: entry[name] for name in PLAIN} | {"corrected": tuple(entry["corrected"])}
-    packed = {}
-    for name in RoundState.PACKED:
-        shape = tuple(int(n) for n in entry[name]["shape"])
-        packed[name] = Packed(shape, str(entry[name]["kind"]), archive.read(f"{entry['number']}/{name}"))
-        packed[name].array()
-    return RoundState(**plain, **packed)
+    number = _whole(entry["number"])
+    packed = {
+        name: Packed(
+            tuple(_whole(n) for n in entry[name]["shape"]),
+            str(entry[name]["kind"]),
+            _content(archive, f"{number}/{name}"),
+        )
+        for name in RoundState.PACKED
+    }
+    return RoundState(
+        number=number,
+        parent=_whole_or_none(entry["parent"]),
+        seconds=float(entry["seconds"]),
+        volume_ml=float(entry["volume_ml"]),
+        corrected=tuple(_whole(n) for n in entry["corrected"]),
+        **packed,
+    )
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError("the session holds something else where a whole number must be; it must be as `save` wrote it")
+    return value
+
+
+def _whole_or_none(value: object) -> int | None:
+    return None if value is None else _whole(value)
 
 
 def _check_links(saved: SavedSession) -> None:
-    """Every number that is referred to must be a round, and parents must come before their children."""
+    """Every number that is referred to must be a round, parents come before children, corrected slices ascend."""
     known = set(saved.states) | {None}
     named = {saved.current, *saved.past, *saved.future, *(state.parent for state in saved.states.values())}
-    if not named <= known or any((s.parent or 0) >= n for n, s in saved.states.items()):
+    late = any((state.parent or 0) >= number for number, state in saved.states.items())
+    depths = ((state.corrected, state.probability.shape[:1]) for state in saved.states.values())
+    loose = any(list(c) != sorted(set(c)) or (c and c[-1:] >= depth) for c, depth in depths)
+    if not named <= known or late or loose:
         raise InputError("the session's rounds do not fit together; it must be a file that `save` wrote")
