@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,8 @@ from ichhpinet.networks import HPINet, ModelConfig
 from ichhpinet.preprocessing import PREPROCESSING_VERSION
 
 FORMAT = "ichhpinet weights 1"
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Checkpoint:
 
     def network(self) -> HPINet:
         """The network with these weights, in evaluation mode. Raises: InputError where they do not fit."""
-        network = HPINet(self.config)
         try:
+            network = HPINet(self.config)
             network.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise InputError("the weights do not fit their configuration; take the file from its source again") from error
+        except (RuntimeError, TypeError, ValueError, KeyError, IndexError, ZeroDivisionError) as error:
+            raise InputError("the weights do not fit their configuration; take the file from its source") from error
         return network.eval()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
-    """Write weights as half floats (statistics and biases stay float32), beside and then renamed; returns the SHA-256."""
+    """Write weights as half floats (statistics, biases: float32), beside and then renamed; returns the SHA-256."""
     weights = {
         name: value.half() if value.is_floating_point() and value.ndim > 1 else value.clone()
         for name, value in checkpoint.weights.items()
@@ -77,15 +78,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"the weights {Path(path).name} cannot be read; they must be a file of this program") from error
+        raise InputError(f"{Path(path).name} cannot be read; it must be a weight file of this program") from error
     digest = hashlib.sha256(content).hexdigest()
     _check_digest(Path(path), digest)
     try:
         entry = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"the weights {Path(path).name} are damaged or no weights; take them from their source again") from error
+        return _unpack(Path(path).name, entry, digest)
+    except InputError:
+        raise
+    except Exception as error:  # what a damaged or forged file can raise is an open list
+        message = f"the weights {Path(path).name} are damaged or no weights; take them from their source again"
+        raise InputError(message) from error
+
+
+def _unpack(name: str, entry: Any, digest: str) -> Checkpoint:
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
-        raise InputError(f"the weights {Path(path).name} are of another program; their format must be {FORMAT!r}")
+        raise InputError(f"the weights {name} are of another program; their format must be {FORMAT!r}")
     if entry["preprocessing"] != PREPROCESSING_VERSION:
         raise InputError(
             f"the weights were trained with preprocessing {entry['preprocessing']}; this version has "
@@ -93,20 +101,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     weights = {name: v.float() if v.is_floating_point() else v for name, v in entry["weights"].items()}
     config = ModelConfig.from_dict(entry["model"])
-    return Checkpoint(config, weights, entry["training"], float(entry["temperature"]), digest)
+    return Checkpoint(config, weights, dict(entry["training"]), float(entry["temperature"]), digest)
 
 
 def _check_digest(path: Path, digest: str) -> None:
     record = path.with_suffix(".sha256")
-    if record.exists() and record.read_text().split()[:1] != [digest]:
+    if record.exists() and record.read_bytes().split()[:1] != [digest.encode()]:
         raise InputError(f"the weights {path.name} do not have the SHA-256 in {record.name}; install them again")
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: Network) -> Network:
     """Merge every batch norm into the convolution before it: the same function in evaluation, and less to move."""
     for module in network.modules():
         for name, child in list(module.named_children()):
             parts = list(child.children()) if isinstance(child, nn.Sequential) else []
             if len(parts) == 2 and isinstance(parts[1], (nn.BatchNorm2d, nn.BatchNorm3d)):
-                setattr(module, name, torch.nn.utils.fusion.fuse_conv_bn_eval(parts[0], parts[1]))
+                folded: nn.Module = nn.utils.fusion.fuse_conv_bn_eval(parts[0], parts[1])  # type: ignore[type-var]
+                setattr(module, name, folded)
     return network
