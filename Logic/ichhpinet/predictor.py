@@ -1,4 +1,4 @@
-"""Predictor: weights on a device. Opens a volume (encodes every slice once) and computes rounds. Holds no session state."""
+"""Predictor: weights on a device. Opens a volume (encodes every slice once) and computes rounds; holds no session."""
 
 from __future__ import annotations
 
@@ -116,9 +116,7 @@ class Predictor:
         return Session(self, volume, self.encode(volume, progress, cancel))
 
     @torch.inference_mode()
-    def encode(
-        self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None
-    ) -> EncodedVolume:
+    def encode(self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None) -> EncodedVolume:
         """The working grid, the normalised image and the image-only features of every slice."""
         tick = watch(progress, cancel, "opening the volume")
         tick(0.0)
@@ -148,8 +146,8 @@ class Predictor:
         touched: (d,) bool, slices painted on in this round. Raises what `tick` raises.
         """
         spacing = torch.tensor([encoded.grid.spacing_mm], dtype=torch.float32)
-        moved = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
-        inputs = RoundInputs(encoded.image, *moved, spacing.to(self.device))
+        before, strokes, slices = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
+        inputs = RoundInputs(encoded.image, before, strokes, slices, spacing.to(self.device))
         outputs = self._network(inputs, encoded.features, memory, tick)
         probability = torch.sigmoid(outputs.logits[0] / self._temperature).cpu()
         volume = outputs.volume_logits

@@ -1,4 +1,4 @@
-"""HU -> what the networks see: head box, working grid, normalised image, stroke maps. Version it: weights depend on it."""
+"""HU -> what the networks see: head box, working grid, image, stroke maps. Version it: weights depend on it."""
 
 from __future__ import annotations
 

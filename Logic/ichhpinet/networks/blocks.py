@@ -1,4 +1,4 @@
-"""Convolution blocks that the four modules share. Batch norm: fixed statistics in evaluation, so rounds repeat exactly."""
+"""Convolution blocks that the modules share. Batch norm: fixed statistics in evaluation, so rounds repeat exactly."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ class SliceEncoder(nn.Module):
         output_stride: int = 1 << 30,
     ) -> None:
         super().__init__()
-        kind = {"basic": BasicBlock, "bottleneck": Bottleneck}[block]
+        kinds: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+        kind = kinds[block]
         width = widths[0] // kind.expansion
         self.stem = convolution(channels_in, width, 7 if stem == 4 else 3, 2)
         self.pool = nn.MaxPool2d(3, 2, 1) if stem == 4 else nn.Identity()

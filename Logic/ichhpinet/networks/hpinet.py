@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -86,7 +87,8 @@ class HPINet(nn.Module):
 
     def encode(self, image: Tensor) -> SliceFeatures:
         """Image-only features of N slices (N, h, w): once when a volume is opened, never again."""
-        return self.query_encoder(image[:, None])
+        features: SliceFeatures = self.query_encoder(image[:, None])
+        return features
 
     def forward(
         self, inputs: RoundInputs, features: SliceFeatures, memory: Memory, tick: Tick = _silent
@@ -119,21 +121,20 @@ class HPINet(nn.Module):
         scale = inputs.spacing_mm.new_tensor([1.0, 2.0, 2.0])
         return image, stroke_maps(image, painted, inputs.spacing_mm * scale)
 
-    def _volume(
-        self, inputs: RoundInputs, prompts: tuple[Tensor, Tensor], tick: Tick
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _volume(self, inputs: RoundInputs, prompts: tuple[Tensor, Tensor], tick: Tick) -> tuple[Tensor, list[Tensor]]:
         """VIM over all slices, in chunks with a halo where there are many."""
         image, maps = prompts
         x = compose(image, F.avg_pool2d(inputs.previous, 2), maps[:, 0], maps[:, 1])
         thickness = torch.log(inputs.spacing_mm[:, :1] / inputs.spacing_mm[:, 1:2] / 4)
         depth = x.shape[2]
         if depth <= CHUNK_SLICES + 2 * HALO_SLICES:
-            return self.vim(x, thickness, lambda: tick(0.2))
+            whole: tuple[Tensor, list[Tensor]] = self.vim(x, thickness, partial(tick, 0.2))
+            return whole
         parts = []
         for start in range(0, depth, CHUNK_SLICES):
             low, high = max(0, start - HALO_SLICES), min(depth, start + CHUNK_SLICES + HALO_SLICES)
             keep = slice(start - low, min(depth, start + CHUNK_SLICES) - low)
-            logits, levels = self.vim(x[:, :, low:high], thickness, lambda: tick(0.1 + 0.3 * start / depth))
+            logits, levels = self.vim(x[:, :, low:high], thickness, partial(tick, 0.1 + 0.3 * start / depth))
             parts.append([part[:, :, keep] for part in (logits, *levels)])
         joined = [torch.cat(level, 2) for level in zip(*parts)]
         return joined[0], joined[1:]
@@ -214,7 +215,7 @@ class HPINet(nn.Module):
         return read.view(len(wave), -1, *value.shape[3:])
 
     def _entries(self, index: int, route: tuple[Tensor, Tensor, Tensor], depth: int) -> list[int]:
-        """The memory slices that slice `index` reads, as flat indices: the nearest corrected ones, and the recent one."""
+        """The memory slices that slice `index` reads, as flat indices: the recent one, the nearest corrected ones."""
         starts, gap, nearest = route
         volume, z = divmod(index, depth)
         start, distance = int(nearest[volume, z]), int(gap[volume, z])

@@ -1,4 +1,4 @@
-"""MPFFM, the multi-propagation feature fusion module: query encoder, memory encoder, affinity, mask decoder (eqs. 2-5)."""
+"""MPFFM, multi-propagation feature fusion: query encoder, memory encoder, affinity, mask decoder (eqs. 2-5)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class SliceFeatures(NamedTuple):
 class QueryEncoder(nn.Module):
     """S -> {f^1, f^2, f^3, K, V}; shared by S_k and S_r."""
 
-    def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...], block: str, stem: int, key_value: tuple[int, int]):
+    def __init__(
+        self, widths: tuple[int, ...], depths: tuple[int, ...], block: str, stem: int, key_value: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.encoder = SliceEncoder(1, widths, depths, block, stem)
         self.key = nn.Conv2d(widths[-1], key_value[0], 3, padding=1)
@@ -68,7 +70,8 @@ class MemoryEncoder(nn.Module):
         """image, mask: (N, 1, h, w); coarse: (N, C, h/s, w/s). Returns (N, Cv, h/s, w/s)."""
         encoded = self.encoder(torch.cat([image, mask], 1))[-1]
         fused = self.first(torch.cat([encoded, coarse], 1))
-        return self.second(fused + self.attention(fused))
+        value: Tensor = self.second(fused + self.attention(fused))
+        return value
 
 
 def affinity(key_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
@@ -96,9 +99,9 @@ def readout(key_r: Tensor, value_r: Tensor, key_k: Tensor, valid: Tensor) -> Ten
     query = F.pad(2 * key_k.transpose(1, 2), (0, 1), value=1.0)
     values = value_r.transpose(2, 3).reshape(n, m * p, -1)
     width = max(c + 1, values.shape[2])  # the fused kernel wants one width for all three
-    padded = (F.pad(part, (0, width - part.shape[2]))[:, None] for part in (query, memory, values))
+    q, k, v = (F.pad(part, (0, width - part.shape[2]))[:, None] for part in (query, memory, values))
     mask = None if bool(valid.all()) else valid.repeat_interleave(p, 1)[:, None, None, :]
-    read = F.scaled_dot_product_attention(*padded, attn_mask=mask, scale=1 / math.sqrt(c))
+    read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1 / math.sqrt(c))
     return read[:, 0, :, : values.shape[2]].transpose(1, 2)
 
 

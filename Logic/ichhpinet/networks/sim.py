@@ -62,4 +62,5 @@ class SliceInteractionModule(nn.Module):
         y = F.interpolate(y, maps[0].shape[2:], mode="bilinear")
         y = F.relu(self.fuse(torch.cat([y, F.relu(self.low_level(maps[0]))], 1)), inplace=True)
         y = F.interpolate(self.reduce(y), x.shape[2:], mode="bilinear")
-        return self.head(F.relu(y + self.fine(x), inplace=True))
+        logits: Tensor = self.head(F.relu(y + self.fine(x), inplace=True))
+        return logits
