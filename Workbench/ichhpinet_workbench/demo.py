@@ -19,6 +19,7 @@ from ichhpinet.volume import CTVolume, image_on_grid
 from ichhpinet.writing import write_mask, write_volume
 
 from .phantom import insert
+from .regions import bounding_box
 from .rounds import Reader, Turn, play
 from .sheet import draw_sheet
 from .validation import Case, Loaded, real_head_ct
@@ -27,6 +28,9 @@ Progress = Callable[[float, str], object]
 CONTRAST_HU = 22.0  # over the brain: a fresh bleed of about 55 HU
 VOLUME_ML = 14.0  # a little above the median of intraparenchymal haemorrhage
 KINDS = ("IPH",)
+BONE_HU = 200.0  # a lesion with bone in its box lies at the surface: possible, but no picture for a first look
+CLEAR_VOXELS = 4
+TRIES = 8
 NOT_FOR_CARE = "Research use; not a medical device. The haemorrhage is synthetic and was put into a real head CT."
 
 
@@ -74,8 +78,14 @@ def play_demo(
 
 
 def with_haemorrhage(base: CTVolume, seed: int) -> Loaded:
-    """The head CT with a synthetic haemorrhage in it, and its truth."""
-    made = insert(base.hu, base.spacing_mm, seed, kinds=KINDS, contrast_hu=CONTRAST_HU, volume_ml=VOLUME_ML)
+    """The head CT with a synthetic haemorrhage in it, and its truth: of some seeds the first that lies deep."""
+    for attempt in range(TRIES):
+        made = insert(
+            base.hu, base.spacing_mm, seed + attempt, kinds=KINDS, contrast_hu=CONTRAST_HU, volume_ml=VOLUME_ML
+        )
+        box = bounding_box(made.mask, CLEAR_VOXELS)
+        if box is not None and base.hu[box].max() < BONE_HU and made.volume_ml > VOLUME_ML / 2:
+            break
     notes = (*base.notes, "a synthetic haemorrhage is in it")
     volume = CTVolume.from_array(np.round(made.hu), base.spacing_mm, base.origin, base.direction, notes)
     return Loaded(Case("demo", "real", KINDS, seed, None, CONTRAST_HU), volume, made.mask)

@@ -19,6 +19,8 @@ from .validation import Loaded
 BRAIN_WINDOW_HU = (0.0, 80.0)  # level 40, width 80
 CLOSE_UP_MM = 25.0  # brain shown about the lesion
 SMALLEST_MM = 80.0  # a close-up is not narrower
+SKULL_HU = 300.0  # the whole head is shown as far as its skull reaches, and SCALP_MM more
+SCALP_MM = 12.0
 FOREGROUND, BACKGROUND, MASK, TRUTH = "#5dff5d", "#ff6bd6", "#ffb000", "#4cc9ff"
 COLUMNS = ("whole head", "close up", "strokes of the round", "mask after the round", "truth")
 Extent = tuple[float, float, float, float]  # left, right, bottom, top in mm
@@ -34,10 +36,10 @@ def draw_sheet(file: Path, loaded: Loaded, turns: Sequence[Turn]) -> None:
     FigureCanvasAgg(figure)
     place = {"left": 0.035, "right": 0.995, "top": 1 - 0.72 / height, "bottom": 0.01}
     grid = figure.add_gridspec(len(turns), 5, **place, wspace=0.03, hspace=0.14)
-    window = _close_up(loaded, turns)
+    windows = _head(loaded), _close_up(loaded, turns)
     for row, turn in enumerate(turns):
         axes = [figure.add_subplot(grid[row, column]) for column in range(5)]
-        _draw_row(axes, loaded, turn, window)
+        _draw_row(axes, loaded, turn, windows)
         if row == 0:
             for axis, name in zip(axes, COLUMNS, strict=True):
                 axis.annotate(name, (0.5, 1.13), xycoords="axes fraction", color="#b8b8b8", fontsize=11, ha="center")
@@ -54,16 +56,16 @@ def draw_sheet(file: Path, loaded: Loaded, turns: Sequence[Turn]) -> None:
     figure.savefig(file, dpi=100, facecolor="black")
 
 
-def _draw_row(axes: Sequence[Any], loaded: Loaded, turn: Turn, window: Extent) -> None:
+def _draw_row(axes: Sequence[Any], loaded: Loaded, turn: Turn, windows: tuple[Extent, Extent]) -> None:
     index = _slice_of(turn, loaded.truth)
     plane = _Plane(loaded, index)
     for axis in axes:
         plane.show(axis)
-    axes[0].plot(*_frame(window), color="#909090", linewidth=0.8)
+    axes[0].plot(*_frame(windows[1]), color="#909090", linewidth=0.8)
     plane.outline(axes[0], turn.mask[index], MASK, 0.9)
     for letter, place in (("R", 0.03), ("L", 0.97)):
         axes[0].text(place, 0.5, letter, transform=axes[0].transAxes, color="white", fontsize=11, ha="center")
-    for axis in axes[1:]:
+    for axis, window in zip(axes, (windows[0], *(windows[1],) * 4), strict=True):
         axis.set_xlim(window[0], window[1])
         axis.set_ylim(window[2], window[3])
     plane.fill(axes[2], turn.foreground[index], FOREGROUND)
@@ -77,15 +79,22 @@ def _draw_row(axes: Sequence[Any], loaded: Loaded, turn: Turn, window: Extent) -
 
 
 def _titles(turn: Turn, index: int, loaded: Loaded, volume_ml: float) -> tuple[str, str, str, str, str]:
-    painted = [name for name, stroke in (("blood", turn.foreground), ("not blood", turn.background)) if stroke.any()]
+    strokes = (("blood", turn.foreground), ("not blood", turn.background))
+    painted = [_where(name, stroke, index) for name, stroke in strokes if stroke.any()]
     here = dice(turn.mask[index : index + 1], loaded.truth[index : index + 1])
     return (
         f"slice {index + 1} of {loaded.volume.shape[0]}",
         "",
-        " and ".join(painted) or "none: satisfied",
+        ", ".join(painted) or "none: satisfied",
         f"{volume_ml:.1f} ml, Dice {dice(turn.mask, loaded.truth):.3f}",
         f"Dice of this slice {here:.3f}",
     )
+
+
+def _where(name: str, stroke: Bool, shown: int) -> str:
+    """The stroke's name, and its slice if that is not the one shown."""
+    index = int(np.flatnonzero(stroke.any(axis=(1, 2)))[0])
+    return name if index == shown else f"{name} on slice {index + 1}"
 
 
 class _Plane:
@@ -140,13 +149,23 @@ def _close_up(loaded: Loaded, turns: Sequence[Turn]) -> Extent:
     shown = loaded.truth.any(axis=0)
     for turn in turns:
         shown = shown | turn.foreground.any(axis=0) | turn.background.any(axis=0)
-    direction, (row_mm, column_mm) = loaded.volume.direction, loaded.volume.spacing_mm[1:]
+    return _square(loaded, shown, CLOSE_UP_MM / 2)
+
+
+def _head(loaded: Loaded) -> Extent:
+    """A square round the skull."""
+    return _square(loaded, (loaded.volume.hu > SKULL_HU).any(axis=0), SCALP_MM)
+
+
+def _square(loaded: Loaded, shown: Bool, margin_mm: float) -> Extent:
+    """A square round what is set of (H, W), as it is displayed, at least SMALLEST_MM wide; everything if nothing is."""
+    direction, pixel_mm = loaded.volume.direction, loaded.volume.spacing_mm[1:]
     shown = shown[:: -1 if direction[1, 1] < 0 else 1, :: -1 if direction[0, 0] < 0 else 1]
     box = bounding_box(shown) or (slice(0, shown.shape[0]), slice(0, shown.shape[1]))
-    middle = [(part.start + part.stop) / 2 * step for part, step in zip(box, (row_mm, column_mm), strict=True)]
-    sides = [(part.stop - part.start) * step for part, step in zip(box, (row_mm, column_mm), strict=True)]
-    half = max(SMALLEST_MM, max(sides) + CLOSE_UP_MM) / 2
-    return middle[1] - half, middle[1] + half, middle[0] + half, middle[0] - half
+    edges = [(part.start * step, part.stop * step) for part, step in zip(box, pixel_mm, strict=True)]
+    half = max(SMALLEST_MM, max(end - start for start, end in edges) + 2 * margin_mm) / 2
+    row, column = (sum(edge) / 2 for edge in edges)
+    return column - half, column + half, row + half, row - half
 
 
 def _frame(window: Extent) -> tuple[list[float], list[float]]:

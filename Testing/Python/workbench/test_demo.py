@@ -28,7 +28,7 @@ def played(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "real_head_ct", lambda path: CTVolume.from_array(np.round(clean), SPACING))
         hu, truth = head(1)
-        patch.setattr(demo, "insert", lambda *args, **options: SimpleNamespace(hu=hu, mask=truth))
+        patch.setattr(demo, "insert", lambda *args, **options: SimpleNamespace(hu=hu, mask=truth, volume_ml=14.0))
         steps = []
         text = play_demo(StandIn(), out, ROUNDS, 1, None, lambda fraction, what: steps.append(fraction))
     assert steps == sorted(steps) and steps[-1] == 1.0
