@@ -125,5 +125,4 @@ def as_head(fields: Tensor, step: tuple[float, float, float]) -> Head:
         csf=csf,
         sulcus=torch.zeros_like(cavity),
         sulcus_width=none,
-        soft=none,
     )

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from .fields import Dice, Grid, ramp, smooth_noise
 
-CHANNELS = ("cavity", "head", "bone", "air", "ventricle", "white", "csf", "soft")
+CHANNELS = ("cavity", "head", "bone", "air", "ventricle", "white", "csf")
 DISTANCE_STEP_MM = 0.5
 TEMPLATE_MM = 2.0
 TEMPLATE_CENTRE = (38, 62, 53)  # voxel of the template that is the head's centre: z, y, x
@@ -46,7 +46,6 @@ class Head:
     csf: Tensor  # level, mm, positive in CSF outside the sulci
     sulcus: Tensor  # signed mm from the middle of a sulcus
     sulcus_width: Tensor  # half width mm; negative where there is none
-    soft: Tensor  # HU of the template outside the cavity
 
     @property
     def below_tent(self) -> Tensor:
@@ -62,12 +61,11 @@ def tentorium_height(y: Tensor, x: Tensor) -> Tensor:
 
 @functools.cache
 def template(device: torch.device) -> Tensor:
-    """(1, 8, D, H, W) float32: the channels of anatomy.npz in mm, [0, 1] and HU."""
+    """(1, 7, D, H, W) float32: the channels of anatomy.npz, distances in mm, tissues in [0, 1]."""
     with np.load(Path(__file__).with_name("anatomy.npz")) as maps:
         stack = np.stack([maps[name].astype(np.float32) for name in CHANNELS])
     stack[:5] = (stack[:5] - 128.0) * DISTANCE_STEP_MM
     stack[5:7] /= 255.0
-    stack[7] = stack[7] / 0.8 - 150.0
     return torch.from_numpy(stack)[None].to(device)
 
 
@@ -130,7 +128,7 @@ def gyri(dice: Dice, place: Tensor, knots_mm: float) -> Tensor:
 def make_head(dice: Dice, grid: Grid, shape: Shape) -> Head:
     """A head nobody has seen, on the world grid."""
     place = warp(dice, grid, shape)
-    cavity, head, bone, air, ventricle, white, csf, soft = lookup(
+    cavity, head, bone, air, ventricle, white, csf = lookup(
         template(grid.z.device), place, TEMPLATE_MM, TEMPLATE_CENTRE
     )
     age = dice.uniform(0.0, 1.0)  # 0 young, 1 old: wider sulci, ventricles and subarachnoid space
@@ -160,7 +158,6 @@ def make_head(dice: Dice, grid: Grid, shape: Shape) -> Head:
         csf=torch.maximum(gap - cavity, torch.maximum(cistern, ventricle)),
         sulcus=gyri(dice, place, dice.uniform(*shape.folds_mm)),
         sulcus_width=width,
-        soft=soft,
     )
 
 

@@ -57,7 +57,7 @@ def ventricles(csf: np.ndarray, cavity: np.ndarray) -> np.ndarray:
 
 
 def pack(folder: Path) -> dict[str, np.ndarray]:
-    """The channels of anatomy.npz: uint8 (D, H, W) on the template's 2 mm grid, and hu int16 / 8."""
+    """The channels of anatomy.npz: uint8 (D, H, W) on the template's 2 mm grid, with margins."""
     from scipy import ndimage
 
     def filled(mask: np.ndarray) -> np.ndarray:
@@ -81,10 +81,9 @@ def pack(folder: Path) -> dict[str, np.ndarray]:
         "ventricle": signed_distance(vent),
         "white": np.round(white * 255).astype(np.uint8),
         "csf": np.round(outer_csf * 255).astype(np.uint8),
-        "soft": np.clip(np.round((hu + 150) * 0.8), 0, 255).astype(np.uint8),
     }
     pad = ((0, 6), (MARGIN, MARGIN), (MARGIN, MARGIN))
-    return {name: np.pad(values, pad, mode="edge" if name != "soft" else "constant") for name, values in maps.items()}
+    return {name: np.pad(values, pad, mode="edge") for name, values in maps.items()}
 
 
 def main(arguments: list[str]) -> None:

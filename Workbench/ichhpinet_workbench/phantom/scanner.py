@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .fields import Dice, Grid, ramp, smooth_noise
 
+VOXELS_AT_ONCE = 8_000_000  # of a volume in the Fourier domain: bounds the memory of thin slices
+
 
 @dataclass(frozen=True)
 class Optics:
@@ -65,11 +67,16 @@ def scan(
     f = frequency((hu.shape[1], hu.shape[2]), pixel_mm, hu.device)
     transfer, spectrum = kernel(dice, optics, f), noise_spectrum(dice, optics, f)
     size = (hu.shape[1], hu.shape[2])
-    clean = torch.fft.irfft2(torch.fft.rfft2(hu) * transfer, s=size)
     scale = sigma_hu / math.sqrt(pixel_mm[0] * pixel_mm[1])
-    white = dice.big_gaussians(*hu.shape)
-    noise = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum, s=size) * scale
-    return clean, clean + noise * gain
+    clean, noisy = torch.empty_like(hu), torch.empty_like(hu)
+    step = max(1, VOXELS_AT_ONCE // (size[0] * size[1]))
+    for start in range(0, len(hu), step):
+        part = slice(start, start + step)
+        clean[part] = torch.fft.irfft2(torch.fft.rfft2(hu[part]) * transfer, s=size)
+        white = dice.big_gaussians(*hu[part].shape)
+        noise = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum, s=size) * scale
+        noisy[part] = clean[part] + noise * gain[part]
+    return clean, noisy
 
 
 def noise_gain(dice: Dice, grid: Grid, base: Tensor) -> Tensor:
