@@ -123,7 +123,7 @@ def _nifti_facts(header: bytes) -> NiftiFacts:
     raise struct.error("length")
 
 
-def _scan(file: IO[bytes], facts: NiftiFacts) -> tuple[int, int]:
+def _scan(file: IO[bytes] | gzip.GzipFile, facts: NiftiFacts) -> tuple[int, int]:
     """The number of bytes from the first voxel to the end of the file (whose checksum is then verified), and of NaN."""
     file.seek(facts.data_at)
     count = not_finite = 0
