@@ -2,5 +2,6 @@
 
 from .config import ModelConfig
 from .hpinet import HPINet, Memory, RoundInputs, RoundOutputs
+from .summary import summary
 
-__all__ = ["HPINet", "Memory", "ModelConfig", "RoundInputs", "RoundOutputs"]
+__all__ = ["HPINet", "Memory", "ModelConfig", "RoundInputs", "RoundOutputs", "summary"]

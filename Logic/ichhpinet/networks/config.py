@@ -50,6 +50,8 @@ class ModelConfig:
     """Channels of a last stage at stride 1 that sees the image; 0: the logits are interpolated, as published."""
     read_limit: int = 6
     """A read of the memory looks at no more than this many corrected slices, the nearest, and one recent one."""
+    wave_slices: int = 1
+    """Propagation decodes this many distances at once; the next wave reads the furthest of them as its recent one."""
     volume_only: bool = False
     slice_only: bool = False
     use_memory: bool = True
@@ -122,6 +124,7 @@ class ModelConfig:
             value_channels=64,
             decoder_widths=(96, 48, 24),
             refine_channels=8,
+            wave_slices=3,
         )
         return replace(config, **switches)
 

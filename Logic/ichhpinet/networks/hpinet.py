@@ -176,22 +176,33 @@ class HPINet(nn.Module):
                 values.update(zip(part.tolist(), coded))
 
         remember(torch.nonzero(starts.flatten()).flatten(), flat_masks[starts.flatten()])
-        waves = [torch.nonzero((gap == distance).flatten()).flatten() for distance in range(int(gap.max()) + 1)]
-        parts = [(part, distance) for distance, wave in enumerate(waves) for part in wave.split(16)]
-        order, sizes = torch.cat(waves), [len(part) for part, _ in parts]
+        waves = self._waves(gap)
+        parts = [part for wave in waves for part in wave.split(16)]
+        order, sizes = torch.cat(waves), [len(part) for part in parts]
         # One gather of everything, then views: an index a wave would cost a whole volume's gradient each.
         by_part = features.take(order).split(sizes)
         fused_by_part = [level[order].split(sizes) for level in converted]
         logits: list[Tensor] = []
-        for number, (part, distance) in enumerate(parts):
+        for number, part in enumerate(parts):
             read = self._read(part, features.key, values, (starts, gap, nearest), depth)
             fused = {stride: level[number] for stride, level in zip(self.fused_strides, fused_by_part)}
             decoded = self.decoder(fused, read, by_part[number], images[part])
             logits.append(decoded[:, 0])
-            if 0 < distance < len(waves) - 1:
-                remember(part, torch.sigmoid(decoded.detach()))
+            kept = self._carries_on(gap, part)
+            if kept.any():
+                remember(part[kept], torch.sigmoid(decoded.detach())[kept])
             tick(0.5 + 0.5 * (number + 1) / len(parts))
         return torch.cat(logits)[order.argsort()].view(*inputs.image.shape)
+
+    def _waves(self, gap: Tensor) -> list[Tensor]:
+        """Flat slice indices by distance: the starts, then `wave_slices` further distances at a time."""
+        wave = (gap.flatten() + self.config.wave_slices - 1) // self.config.wave_slices
+        return [torch.nonzero(wave == number).flatten() for number in range(int(wave.max()) + 1)]
+
+    def _carries_on(self, gap: Tensor, part: Tensor) -> Tensor:
+        """Which slices of a wave the next wave reads as its recent one: the furthest of the wave."""
+        distance = gap.flatten()[part]
+        return (distance > 0) & (distance % self.config.wave_slices == 0) & (distance < gap.max())
 
     def _read(
         self,
@@ -219,7 +230,8 @@ class HPINet(nn.Module):
         starts, gap, nearest = route
         volume, z = divmod(index, depth)
         start, distance = int(nearest[volume, z]), int(gap[volume, z])
-        recent = [z + (1 if start > z else -1)] if distance > 1 else []
+        passed = (distance - 1) // self.config.wave_slices * self.config.wave_slices
+        recent = [start + (passed if z > start else -passed)] if passed > 0 else []
         known = torch.nonzero(starts[volume]).flatten().tolist()
         known = sorted(known, key=lambda other: (abs(other - z), other))[: self.config.read_limit]
         if not self.config.use_memory:

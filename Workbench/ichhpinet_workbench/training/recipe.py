@@ -30,8 +30,8 @@ class Recipe:
     optimizer: str = "adamw"
     warm_up_steps: int = 50
     average: float = 0.99
-    batch: int = 4
-    crop: tuple[int, int, int] = (12, 128, 128)
+    batch: int = 6
+    crop: tuple[int, int, int] = (12, 96, 96)
     rounds: int = 4
     zero_stroke_start: float = 0.3
     paper_points: float = 0.05
