@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from core.engine import small_ct, tiny_predictor
 
+from core.engine import small_ct, tiny_predictor
 from ichhpinet.predictor import Predictor
 from ichhpinet.session import Session
 from ichhpinet.volume import CTVolume

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ichhpinet.checkpoint import Checkpoint
 from ichhpinet.networks import HPINet, Memory, ModelConfig, RoundInputs
-from ichhpinet.predictor import Predictor
+from ichhpinet.predictor import EncodedVolume, Predictor, RoundArrays
+from ichhpinet.preprocessing import working_grid
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 
@@ -109,3 +110,28 @@ def play(network: HPINet, inputs: RoundInputs, memory: Memory) -> Any:
     """One round of a bare network: RoundOutputs."""
     with torch.inference_mode():
         return network(inputs, network.encode(inputs.image.flatten(0, 1)), memory)
+
+
+class QuickPredictor(Predictor):
+    """No network: a round's probability is noise of its number of painted voxels. For what the session does with it."""
+
+    fails = False
+
+    def __init__(self) -> None:
+        super().__init__(tiny_checkpoint(), "cpu")
+
+    def encode(self, volume: CTVolume, progress: Any = None, cancel: Any = None) -> EncodedVolume:
+        """A grid and an image; no features."""
+        grid = working_grid(volume, self.config.pixel_mm, self.config.min_slice_mm)
+        return EncodedVolume(grid, torch.zeros(1, *grid.shape), None)  # type: ignore[arg-type]
+
+    def compute_round(
+        self, encoded: EncodedVolume, previous: Any, painted: Any, touched: Any, memory: Memory, tick: Any
+    ) -> RoundArrays:
+        """Noise, and every slice corrected so far."""
+        if self.fails:
+            raise MemoryError
+        rng = torch.Generator().manual_seed(int(painted.sum()))
+        probability = torch.rand(encoded.grid.shape, generator=rng)
+        corrected = memory.corrected | touched[None]
+        return RoundArrays(probability, None, Memory(corrected, probability[None] * corrected[:, :, None, None]))

@@ -7,12 +7,12 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from core.ct_files import rotation
-from core.engine import small_ct
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from core.ct_files import rotation
+from core.engine import small_ct
 from ichhpinet.grid import PLANE_MULTIPLE, Orientation, WorkingGrid, resampling_matrix
 from ichhpinet.preprocessing import working_grid, working_image, working_strokes
 from ichhpinet.scribbles import Scribbles

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from core.engine import small_ct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.engine import small_ct
 from ichhpinet.preprocessing import (
     CHANNELS,
     GEODESIC_DECAY_MM,
@@ -143,9 +143,7 @@ def test_stroke_maps_are_one_under_their_stroke_zero_under_the_other_and_between
 
 def test_a_stroke_map_falls_with_distance_and_tells_thick_slices_from_thin() -> None:
     image = torch.zeros(1, 3, 8, 12)
-    thick, thin = (
-        stroke_maps(image, painted_at((1, 3, 4)), torch.tensor([[z, 2.0, 1.0]]))[0, 0] for z in (8.0, 2.0)
-    )
+    thick, thin = (stroke_maps(image, painted_at((1, 3, 4)), torch.tensor([[z, 2.0, 1.0]]))[0, 0] for z in (8.0, 2.0))
     row = thick[1, 3, 4:]
     assert torch.all(row.diff() < 0)
     assert float(row[3]) == pytest.approx(REACH * np.exp(-3.0 / GEODESIC_DECAY_MM), abs=1e-4)
@@ -159,7 +157,9 @@ def test_the_volumes_of_a_batch_do_not_see_each_other() -> None:
     spacing = torch.tensor([[5.0, 2.0, 1.0], [3.0, 1.0, 1.0]])
     both = stroke_maps(images, painted, spacing)
     for i in range(2):
-        torch.testing.assert_close(both[i : i + 1], stroke_maps(images[i : i + 1], painted[i : i + 1], spacing[i : i + 1]))
+        torch.testing.assert_close(
+            both[i : i + 1], stroke_maps(images[i : i + 1], painted[i : i + 1], spacing[i : i + 1])
+        )
 
 
 def test_two_working_slices_are_left_however_thin_the_ct_is() -> None:
