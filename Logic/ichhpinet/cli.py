@@ -112,7 +112,7 @@ def _add_segment(subparsers: Any) -> None:
         nargs=2,
         help="the CT is a picture of this window, level and width in HU; overrules what is guessed",
     )
-    parser.add_argument("--series", metavar="UID", help="which DICOM series: its UID, the UID's end, or its list number")
+    parser.add_argument("--series", metavar="UID", help="which DICOM series: its UID, the end of it, or its number")
     parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="weights (the bundled ones)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (auto: CUDA, else the CPU)")
     parser.set_defaults(run=_run_segment)

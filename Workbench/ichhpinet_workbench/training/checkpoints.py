@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from ichhpinet.errors import InputError
 
 PART_BYTES = 15 * 1024 * 1024
@@ -41,7 +42,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         content = b"".join((folder / name).read_bytes() for name in entry["parts"])
     except OSError as error:
-        raise InputError(f"a part of the checkpoint in {folder.name} is missing; it must have {entry['parts']}") from error
+        raise InputError(
+            f"a part of the checkpoint in {folder.name} is missing; it must have {entry['parts']}"
+        ) from error
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise InputError(f"the checkpoint in {folder.name} is damaged: its SHA-256 is not the one in state.json")
     state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")

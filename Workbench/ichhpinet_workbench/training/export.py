@@ -12,7 +12,10 @@ from .checkpoints import load_state
 
 
 def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
-    """Write `path` from the best averaged weights in `folder`; returns the SHA-256. Raises: InputError if there are none."""
+    """Write `path` from the best averaged weights in `folder`; returns the SHA-256.
+
+    Raises: InputError where there are none.
+    """
     best, run = load_state(folder / "best"), load_state(folder)
     if best is None or run is None:
         raise InputError(f"{folder.name} holds no validated weights yet; train longer")

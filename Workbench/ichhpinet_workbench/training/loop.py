@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from ichhpinet.networks import HPINet, ModelConfig
 from torch import Tensor, nn
+
+from ichhpinet.networks import HPINet, ModelConfig
 
 from ..losses import round_loss
 from .checkpoints import load_state, save_state
@@ -131,7 +132,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential moving average of the weights and of the batch norm's statistics: what is validated and shipped."""
+        """Moving average of the weights and of the batch norm's statistics: what is validated and shipped."""
         decay = min(self.recipe.average, self.step / (self.step + 10)) if self.recipe.average else 0.0
         for mean, value in zip(self.averaged.state_dict().values(), self.network.state_dict().values()):
             if mean.is_floating_point():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from ichhpinet.networks import Memory, RoundInputs
 from torch import Tensor
+
+from ichhpinet.networks import Memory, RoundInputs
 
 from ..regions import components
 from ..robot import add_strokes, paper_points, strokes
@@ -49,7 +50,7 @@ class Partner:
 
     def _paint(self, sample: int) -> Tensor:
         """Draw strokes on one crop; returns which slices they touch, (d,) bool."""
-        spacing = (float(self.spacing_mm[sample, 0]), float(self.spacing_mm[sample, 1]), float(self.spacing_mm[sample, 2]))
+        z, y, x = self.spacing_mm[sample].tolist()
         truth = self.truth[sample].numpy() >= 0.5
         touched = torch.zeros(self.image.shape[1], dtype=torch.bool)
         for _ in range(int(self._rng.integers(2, 5)) if self._rng.random() < SEVERAL else 1):
@@ -60,7 +61,7 @@ class Partner:
             else:
                 axis = int(self._rng.integers(1, 3)) if self._rng.random() < OTHER_PLANE else 0
                 new = strokes(
-                    truth, mask, spacing, self._rng, hand="any", axis=axis, beside=0.5, brain=self._brain(sample)
+                    truth, mask, (z, y, x), self._rng, hand="any", axis=axis, beside=0.5, brain=self._brain(sample)
                 )
             joined = add_strokes(before[0], before[1], *new)
             self.painted[sample] = torch.from_numpy(np.stack(joined))
@@ -93,7 +94,7 @@ class Partner:
         return sum((offset**2 for offset in offsets), torch.zeros(())) < radius_mm**2
 
     def _refuse(self, sample: int) -> None:
-        """Now and then the radiologist does not want one of several islands: it leaves the truth, strokes will say so."""
+        """Now and then the radiologist does not want one of several islands: it leaves the truth."""
         if self._rng.random() >= self._recipe.refuse:
             return
         islands, sizes = components(self.truth[sample].numpy() >= 0.5)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
-from ichhpinet.preprocessing import AIR_HU, BONE_HU, normalise
 from torch import Tensor
+
+from ichhpinet.preprocessing import AIR_HU, BONE_HU, normalise
 
 from ..phantom import generate
 
@@ -138,7 +139,7 @@ def _crop(
 
 
 def augment(hu: Tensor, rng: np.random.Generator) -> Tensor:
-    """Scanner differences that cost nothing to make on a crop: offset, gain, extra noise, windowed export. Normalised."""
+    """Scanner differences that are cheap on a crop: offset, gain, extra noise, windowed export. Normalised."""
     hu = (hu - 35) * float(rng.uniform(0.9, 1.12)) + 35 + float(rng.normal(0, 2.5))
     if rng.random() < 0.3:
         noise = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))

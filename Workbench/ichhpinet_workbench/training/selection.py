@@ -6,9 +6,10 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from ichhpinet.networks import HPINet, Memory, ModelConfig, RoundInputs
 from ichhpinet.preprocessing import normalise
-from torch import Tensor
 
 from ..phantom import generate
 from ..robot import add_strokes, strokes
@@ -57,7 +58,11 @@ class Selection:
                 painted = np.stack(add_strokes(painted[0], painted[1], *new))
                 touched = (new[0] | new[1]).any(axis=(1, 2))
             inputs = RoundInputs(
-                image, previous, torch.from_numpy(painted)[None].to(device), torch.from_numpy(touched)[None].to(device), spacing
+                image,
+                previous,
+                torch.from_numpy(painted)[None].to(device),
+                torch.from_numpy(touched)[None].to(device),
+                spacing,
             )
             with torch.autocast(device.type, torch.bfloat16):
                 outputs = network(inputs, features, memory)
