@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from ichhpinet.networks import RoundOutputs
 from torch import Tensor
 
-SMOOTH_VOXELS = 20.0  # keeps the Dice loss of an empty crop finite, and gentle for a few voxels
+from ichhpinet.networks import RoundOutputs
+
+SMOOTH_VOXELS = 20.0  # a lesion of a few voxels is no matter of all or nothing
+EMPTY_SMOOTH_VOXELS = 1000.0  # without blood Dice knows only 0: gentle, or the network learns never to see any
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """1 - soft Dice, averaged over the first axis. logits, truth: (N, ...) float."""
     probability = torch.sigmoid(logits).flatten(1)
     truth = truth.flatten(1)
-    overlap = (probability * truth).sum(1)
-    total = probability.sum(1) + truth.sum(1)
-    return (1 - (2 * overlap + SMOOTH_VOXELS) / (total + SMOOTH_VOXELS)).mean()
+    overlap, blood = (probability * truth).sum(1), truth.sum(1)
+    smooth = torch.where(blood > 0, SMOOTH_VOXELS, EMPTY_SMOOTH_VOXELS)
+    return (1 - (2 * overlap + smooth) / (probability.sum(1) + blood + smooth)).mean()
 
 
 def sub_loss(logits: Tensor, truth: Tensor, weight: Tensor, weights: LossWeights) -> Tensor:
