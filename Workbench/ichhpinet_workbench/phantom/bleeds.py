@@ -110,7 +110,7 @@ def intraparenchymal(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, 
     noise = smooth_noise(dice, head.grid, coarse)[0] + 0.4 * smooth_noise(dice, head.grid, fine)[0]
     if dice.family == "validation":  # other borders than those trained on: fingers and bays
         noise = 1.6 * noise.abs() - 1.0
-    return preference + noise * radius * rough, brain
+    return preference + noise.clamp(-1.8, 1.8) * radius * rough, brain
 
 
 def intraventricular(dice: Dice, head: Head, volume_ml: float) -> tuple[Tensor, Tensor]:
