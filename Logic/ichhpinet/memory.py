@@ -38,7 +38,7 @@ class Packed:
             raw = np.frombuffer(inflate.decompress(self.content, needed + 1), np.uint8)
         except zlib.error as error:
             raise InputError("the stored array is damaged; it must be as it was saved") from error
-        if len(raw) != needed or not inflate.eof:
+        if len(raw) != needed or not inflate.eof or inflate.unused_data:
             raise InputError(f"the stored array does not hold {needed} bytes; its shape {self.shape} needs as many")
         if self.kind == "bool":
             return np.unpackbits(raw, count=size).reshape(self.shape).astype(bool)

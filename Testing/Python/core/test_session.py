@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import ichhpinet as hp
-from core.engine import SHAPE, QuickPredictor, background, foreground, line, small_ct, stroke, tiny_predictor
+from core.engine import SHAPE, QuickPredictor, background, foreground, small_ct, stroke, tiny_checkpoint, tiny_predictor
 from ichhpinet.predictor import Predictor
 from ichhpinet.result import RoundResult
 from ichhpinet.session import Session
@@ -141,14 +141,7 @@ def test_what_is_no_volume_is_not_opened(predictor: Predictor) -> None:
 @pytest.mark.parametrize("device", ["cuda:77", "abacus", ""])
 def test_a_device_that_is_not_there_is_refused_by_name(device: str) -> None:
     with pytest.raises(hp.InputError, match="this machine has cpu"):
-        Predictor(tiny_predictor_checkpoint(), device)
-
-
-def tiny_predictor_checkpoint() -> Any:
-    """Weights for a predictor that is never made."""
-    from core.engine import tiny_checkpoint
-
-    return tiny_checkpoint()
+        Predictor(tiny_checkpoint(), device)
 
 
 # -- proposals -------------------------------------------------------------------------------------------------------
@@ -413,10 +406,6 @@ class Undoing(RuleBasedStateMachine):
 
 Undoing.TestCase.settings = settings(max_examples=12, stateful_step_count=30)
 TestUndoing = Undoing.TestCase
-
-
-def test_a_line_of_strokes_is_carried_by_the_helper() -> None:
-    assert line(1, 2).sum() == 5  # the other tests rely on it
 
 
 def test_threads_are_not_changed_by_a_round(session: Session) -> None:
