@@ -295,8 +295,9 @@ def test_a_second_lesion_beyond_an_empty_gap_is_reached(network: HPINet, monkeyp
 
 
 def test_a_slice_reads_the_nearest_corrected_slices_and_its_neighbour_on_the_way(
-    network: HPINet, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    network = tiny_network(wave_slices=1)
     read, _ = spy(monkeypatch, network)
     play(network, *round_inputs((20, 16, 16), touched=(4, 12)))
     assert read[4] == [4, 12] and read[12] == [12, 4]  # the slice itself first
@@ -305,6 +306,28 @@ def test_a_slice_reads_the_nearest_corrected_slices_and_its_neighbour_on_the_way
     assert read[1] == [2, 4, 12]
     assert read[11] == [12, 4]
     assert read[19] == [18, 12, 4]
+
+
+def test_in_waves_of_several_slices_the_furthest_of_the_wave_before_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_network(wave_slices=3)
+    read, _ = spy(monkeypatch, network)
+    play(network, *round_inputs((20, 16, 16), touched=(4, 12)))
+    assert [read[z] for z in (5, 6, 1)] == [[4, 12]] * 3  # within three slices: the corrected ones alone
+    assert read[0] == [1, 4, 12]
+    assert [read[z] for z in (16, 17, 18)] == [[15, 12, 4]] * 3
+    assert read[19] == [18, 12, 4]
+
+
+@pytest.mark.parametrize("wave_slices", [1, 2, 3, 5])
+@pytest.mark.parametrize("touched", [(0,), (3, 16), (9,), ()])
+def test_whatever_a_slice_reads_was_computed_before(
+    monkeypatch: pytest.MonkeyPatch, wave_slices: int, touched: tuple[int, ...]
+) -> None:
+    network = tiny_network(wave_slices=wave_slices)
+    read, decoded = spy(monkeypatch, network)
+    inputs, memory = round_inputs((17, 16, 16), touched)
+    play(network, inputs, memory)
+    assert sorted(read) == list(range(17)) and len(decoded) == 17
 
 
 def test_the_cost_of_a_read_is_bounded_however_many_slices_are_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +390,7 @@ def test_slice_only_never_runs_the_volume_branch(monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_memory_only_the_slice_just_painted_is_carried_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = same_weights(use_memory=False)
+    network = same_weights(use_memory=False, wave_slices=1)
     read, _ = spy(monkeypatch, network)
     play(network, *round_inputs((20, 16, 16), touched=(4, 12)))
     assert {z: read[z] for z in (3, 4, 5, 6, 7, 11, 19)} == {
@@ -376,7 +399,7 @@ def test_without_memory_only_the_slice_just_painted_is_carried_on(monkeypatch: p
 
 
 def test_without_affinity_the_nearest_value_is_taken_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = same_weights(use_affinity=False)
+    network = same_weights(use_affinity=False, wave_slices=1)
     monkeypatch.setattr(hpinet, "readout", None)  # would fail if it were asked
     coded: list[Tensor] = []
     taken: list[Tensor] = []

@@ -1,0 +1,335 @@
+"""Training: recipes, crops, the partner's strokes, checkpoints that survive, runs that go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ichhpinet.errors import InputError
+from ichhpinet.networks import HPINet, Memory, ModelConfig
+from ichhpinet.preprocessing import normalise
+from ichhpinet_workbench.training import checkpoints, loop, pool, selection
+from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
+from ichhpinet_workbench.training.loop import Trainer
+from ichhpinet_workbench.training.partner import Partner
+from ichhpinet_workbench.training.pool import Batch, Head, Pool, augment
+from ichhpinet_workbench.training.recipe import RECIPES, Recipe, named_recipe
+from ichhpinet_workbench.training.selection import Selection
+
+CROP = (4, 32, 32)
+TOY = replace(RECIPES["tiny"], crop=CROP, minutes=60.0, pool=2)
+
+
+def toy_head(seed: int, pixel_mm: float = 1.0) -> Head:
+    """A head in a moment: brain with noise, two bleeds, air around."""
+    rng = np.random.default_rng(seed)
+    hu = np.full((6, 40, 40), -200.0)
+    hu[:, 3:37, 3:37] = rng.normal(35, 3, (6, 34, 34))
+    blood = np.zeros(hu.shape, bool)
+    blood[1:4, 8:16, 8:18] = blood[3:5, 26:32, 25:33] = True
+    hu[blood] += 30
+    return Head(hu.astype(np.float16), blood, (5.0, pixel_mm, pixel_mm))
+
+
+def toy_case(seed: int, thickness_mm: float, pixel_mm: float) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
+    """A case of model selection in a moment."""
+    head = toy_head(seed)
+    image = normalise(torch.from_numpy(head.hu[:, :32, :32].astype(np.float32)))
+    return image[None], head.blood[:, :32, :32], torch.tensor([head.spacing_mm], dtype=torch.float32)
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Toy heads in place of synthetic ones, and two toy cases to select by."""
+    monkeypatch.setattr(pool, "make_head", toy_head)
+    monkeypatch.setattr(selection, "_case", toy_case)
+    selection._of.cache_clear()
+
+
+def batch_of(size: int = 3, seed: int = 0) -> Batch:
+    """Toy crops."""
+    heads = Pool(2, 0, seed, 1.0)
+    return heads.batch(size, CROP, np.random.default_rng(seed))
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_comes_back_from_plain_values_and_json(name: str) -> None:
+    recipe = named_recipe(name, seed=5)
+    assert recipe.name == name and recipe.seed == 5
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    ModelConfig.named(recipe.model, **recipe.switches)
+
+
+def test_the_paper_recipe_is_the_published_one() -> None:
+    recipe = named_recipe("paper")
+    assert (recipe.model, recipe.optimizer) == ("paper", "adam")
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.paper_points) == (1e-5, 1e-7, 1.0)
+    assert (recipe.loss.volume, recipe.loss.slice, recipe.loss.convert) == (5.0, 1.0, 4.0)
+
+
+def test_options_that_were_not_given_leave_the_recipe_alone_and_other_names_are_refused() -> None:
+    assert named_recipe("compact", batch=None, seed=None) == RECIPES["compact"]
+    with pytest.raises(InputError, match="must be one of compact, paper, tiny"):
+        named_recipe("huge")
+
+
+# -- crops -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("toys")
+def test_crops_are_normalised_images_with_their_blood() -> None:
+    batch = batch_of(8)
+    assert batch.image.shape == batch.truth.shape == (8, *CROP)
+    assert -1.75 <= float(batch.image.min()) and float(batch.image.max()) <= 2.25
+    assert set(batch.truth.unique().tolist()) == {0.0, 1.0}
+    assert batch.spacing_mm.tolist() == [[5.0, 1.0, 1.0]] * 8
+    blood, rest = batch.image[batch.truth == 1], batch.image[(batch.truth == 0) & (batch.image > -1)]
+    assert blood.mean() > rest.mean() + 0.3
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_crop_larger_than_the_head_is_filled_with_air() -> None:
+    batch = Pool(1, 0, 0, 1.0).batch(2, (10, 64, 64), np.random.default_rng(0))
+    assert batch.image.shape == (2, 10, 64, 64)
+    assert int(batch.truth[0].sum()) == int(toy_head(0).blood.sum())
+
+
+def test_the_pool_renews_its_heads_and_never_draws_a_seed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm: seeds.append(seed) or toy_head(seed))
+    heads = Pool(3, 0, 100, 1.0)
+    for _ in range(6):
+        heads.batch(1, CROP, np.random.default_rng(0))
+    assert len(seeds) == len(set(seeds)) == heads.made >= 3
+    assert seeds[0] == 100
+    assert len(heads._heads) <= 3
+
+
+def test_augmented_images_stay_in_the_range_that_networks_see() -> None:
+    hu = torch.linspace(-200, 300, 4 * 8 * 8).view(4, 8, 8)
+    for seed in range(20):
+        image = augment(hu, np.random.default_rng(seed))
+        assert -1.75 <= float(image.min()) and float(image.max()) <= 2.25
+
+
+# -- the partner -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize("points", [0.0, 1.0])
+def test_the_partner_paints_blood_foreground_and_the_rest_background_and_strokes_add_up(points: float) -> None:
+    recipe = replace(TOY, zero_stroke_start=0.0, refuse=0.0, corrupt=1.0, paper_points=points)
+    partner = Partner(batch_of(4), recipe, np.random.default_rng(1))
+    before = torch.zeros(4, 2, *CROP, dtype=torch.bool)
+    for number in range(4):
+        inputs = partner.inputs(first=number == 0)
+        new = inputs.painted & ~before
+        truth = partner.truth >= 0.5
+        assert not (inputs.painted[:, 0] & inputs.painted[:, 1]).any()
+        for share, painted in ((truth[new[:, 0]], new[:, 0]), (~truth[new[:, 1]], new[:, 1])):
+            careful = 1.0 if points else 0.5  # a careless hand slips over the border; points do not
+            assert not painted.any() or float(share.float().mean()) >= careful
+        assert torch.all(inputs.touched | ~new.any(1).flatten(2).any(2))  # what is new lies on touched slices
+        assert not (before.any(1) & ~inputs.painted.any(1)).any()  # nothing is forgotten
+        if number == 0:
+            assert inputs.touched.any(1).all() or not truth.any()
+        before = inputs.painted
+        logits = torch.randn(4, *CROP, generator=torch.Generator().manual_seed(number))
+        partner.commit(logits, Memory(partner.memory.corrected | inputs.touched, partner.memory.masks))
+        assert torch.all(partner.previous[before[:, 0]] == 1) and torch.all(partner.previous[before[:, 1]] == 0)
+        assert 0 <= float(partner.previous.min()) and float(partner.previous.max()) <= 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_start_without_strokes_has_none_and_the_next_round_has_some() -> None:
+    partner = Partner(batch_of(), replace(TOY, zero_stroke_start=1.0), np.random.default_rng(0))
+    first = partner.inputs(first=True)
+    assert not first.touched.any() and not first.painted.any()
+    assert partner.inputs(first=False).touched.any()
+
+
+@pytest.mark.usefixtures("toys")
+def test_an_island_that_is_refused_leaves_the_truth_whole_and_only_if_it_is_not_painted() -> None:
+    batch = batch_of(6)
+    partner = Partner(batch, replace(TOY, refuse=1.0, corrupt=0.0), np.random.default_rng(0))
+    inputs = partner.inputs(first=False)
+    assert torch.all(partner.truth <= batch.truth)
+    assert partner.truth.sum() < batch.truth.sum()
+    assert torch.all(partner.truth[inputs.painted[:, 0]] == 1)
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_comes_back_from_parts_of_at_most_fifteen_mib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PART_BYTES <= 15 * 1024 * 1024
+    monkeypatch.setattr(checkpoints, "PART_BYTES", 1000)
+    state = {"weights": torch.randn(1000), "step": 7, "best": {"score": 0.5}}
+    save_state(tmp_path, state)
+    parts = sorted(tmp_path.glob("*.part"))
+    assert len(parts) > 3 and all(part.stat().st_size <= 1000 for part in parts)
+    loaded = load_state(tmp_path)
+    assert loaded is not None
+    assert torch.equal(loaded["weights"], state["weights"]) and loaded["best"] == {"score": 0.5}
+    save_state(tmp_path, state | {"step": 8, "weights": torch.zeros(10)})
+    assert len(list(tmp_path.glob("*.part"))) < len(parts)  # the old parts are gone
+    assert not list(tmp_path.glob("*.writing"))
+    assert load_state(tmp_path)["step"] == 8  # type: ignore[index]
+
+
+def test_a_folder_without_a_state_has_none(tmp_path: Path) -> None:
+    assert load_state(tmp_path) is None
+    assert load_state(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_run_killed_while_it_saves_keeps_its_last_state_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    monkeypatch.setattr(checkpoints, "PART_BYTES", 1000)
+    save_state(tmp_path, {"step": 1, "weights": torch.ones(800)})
+    write, done = checkpoints._write, iter(range(99))
+
+    def killed(path: Path, content: bytes) -> None:
+        if next(done) >= writes:
+            path.with_name(path.name + ".writing").write_bytes(content[:10])
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(checkpoints, "_write", killed)
+    try:
+        save_state(tmp_path, {"step": 2, "weights": torch.zeros(800)})
+        whole = 2
+    except KeyboardInterrupt:
+        whole = 1
+    state = load_state(tmp_path)
+    assert state is not None
+    assert state["step"] == whole
+    assert torch.all(state["weights"] == (1.0 if whole == 1 else 0.0))
+
+
+def test_a_missing_or_damaged_part_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path, {"step": 1})
+    part = next(tmp_path.glob("*.part"))
+    content = part.read_bytes()
+    part.write_bytes(content[:-1] + b"x")
+    with pytest.raises(InputError, match="SHA-256"):
+        load_state(tmp_path)
+    part.unlink()
+    with pytest.raises(InputError, match="is missing"):
+        load_state(tmp_path)
+
+
+class Malice:
+    """Unpickled without care, it makes a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+def test_a_state_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
+    save_state(tmp_path / "run", {"step": Malice(str(tmp_path / "trap"))})
+    with pytest.raises(Exception, match="trap|nsupported|eights"):
+        load_state(tmp_path / "run")
+    assert not (tmp_path / "trap").exists()
+
+
+# -- selection ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("toys")
+def test_selection_scores_lie_in_the_unit_range_and_repeat() -> None:
+    torch.manual_seed(0)
+    network = HPINet(ModelConfig.tiny()).eval()
+    cases = Selection(1.0, cases=2)
+    first, second = (cases.score(network, torch.device("cpu")) for _ in range(2))
+    assert first == second
+    assert sorted(first) == ["dice_0", "dice_1", "dice_2", "dice_3", "score"]
+    assert all(0 <= value <= 1 for value in first.values())
+    assert first["score"] == pytest.approx(np.mean([first[f"dice_{n}"] for n in (1, 2, 3)]))
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def same(first: Any, second: Any) -> bool:
+    """Nested values that may hold tensors."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second))
+    return torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_run_learns_saves_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    first = Trainer(TOY, tmp_path)
+    start = {name: value.clone() for name, value in first.network.state_dict().items()}
+    first.run(2)
+    assert first.step >= 2
+    assert any(not torch.equal(value, start[name]) for name, value in first.network.state_dict().items())
+    assert 0 <= first.best["score"] <= 1
+    resumed = Trainer(TOY, tmp_path)
+    assert (resumed.step, resumed.parts, resumed.best) == (first.step, 1, first.best)
+    assert resumed.seconds == first.seconds
+    for name in ("network", "averaged", "optimizer"):
+        assert same(getattr(first, name).state_dict(), getattr(resumed, name).state_dict()), name
+    resumed.run(1)
+    assert resumed.step > first.step and resumed.parts == 2
+    assert len((tmp_path / "validation.csv").read_text().splitlines()) == 3
+    best = load_state(tmp_path / "best")
+    assert best is not None and ModelConfig.from_dict(best["model"]) == ModelConfig.tiny()
+    HPINet(ModelConfig.tiny()).load_state_dict(best["network"])
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(TOY, tmp_path)
+    trainer.save()
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "round_loss", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run(1)
+    resumed = Trainer(TOY, tmp_path)
+    assert resumed.step == 0
+    assert same(dict(resumed.network.state_dict()), before)
+
+
+@pytest.mark.usefixtures("toys")
+def test_the_time_of_a_recipe_is_the_time_of_all_its_parts(tmp_path: Path) -> None:
+    spent = Trainer(replace(TOY, minutes=1.0), tmp_path)
+    spent.seconds = 61.0
+    spent.run(5)
+    assert spent.step == 0
+
+
+def test_the_averaged_weights_follow_the_trained_ones(tmp_path: Path) -> None:
+    trainer = Trainer(TOY, tmp_path)
+    with torch.no_grad():
+        for weight in trainer.network.parameters():
+            weight.add_(1.0)
+    trainer.step = 1000
+    before = trainer.averaged.sim.head.bias.clone()
+    trainer._average()
+    moved = trainer.averaged.sim.head.bias - before
+    assert torch.allclose(moved, torch.full_like(moved, 1 - TOY.average), atol=1e-5)
