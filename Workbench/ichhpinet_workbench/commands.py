@@ -40,7 +40,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from ichhpinet.errors import InputError
 
     from .bar import Bar
-    from .evaluate import Setup, evaluate
+    from .evaluate import Contestant, Setup, evaluate
     from .report import markdown
     from .robot import HANDS
     from .rounds import Reader
@@ -52,17 +52,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     cases = validation_cases()[: arguments.cases]
     cases += () if arguments.cases else validation_cases(blood=False)
-    results = {}
+    contestants = {}
     for method in arguments.methods:
         file = arguments.out / f"{method}.csv"
         if arguments.again:
             file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
-        bar = Bar(method)
-        setup = Setup(arguments.rounds, Reader(hand=arguments.hand), identity)
-        results[method] = evaluate(
-            predictor, cases, file, lambda case: load(case, arguments.cache, arguments.head_ct), setup, bar
-        )
+        contestants[method] = Contestant(predictor, file, Setup(arguments.rounds, Reader(arguments.hand), identity))
+    bar = Bar("evaluate")
+    try:
+        results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
+    finally:
         bar.done()
     text = markdown(results)
     (arguments.out / "validation.md").write_text(text, encoding="utf-8")
@@ -103,6 +103,10 @@ def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:
         from .baselines.session import ClassicPredictor
 
         return ClassicPredictor(METHODS[method]), method
+    return _network(arguments)
+
+
+def _network(arguments: argparse.Namespace) -> tuple[Any, str]:
     import torch
 
     from ichhpinet.predictor import Predictor

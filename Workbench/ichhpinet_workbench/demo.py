@@ -28,7 +28,8 @@ Progress = Callable[[float, str], object]
 CONTRAST_HU = 22.0  # over the brain: a fresh bleed of about 55 HU
 VOLUME_ML = 14.0  # a little above the median of intraparenchymal haemorrhage
 KINDS = ("IPH",)
-BONE_HU = 200.0  # a lesion with bone in its box lies at the surface: possible, but no picture for a first look
+BONE_HU = 200.0
+MOST_BONE = 0.01  # of the lesion's box: with more it lies at the surface, which is possible, but no first look
 CLEAR_VOXELS = 4
 TRIES = 8
 NOT_FOR_CARE = "Research use; not a medical device. The haemorrhage is synthetic and was put into a real head CT."
@@ -84,7 +85,7 @@ def with_haemorrhage(base: CTVolume, seed: int) -> Loaded:
             base.hu, base.spacing_mm, seed + attempt, kinds=KINDS, contrast_hu=CONTRAST_HU, volume_ml=VOLUME_ML
         )
         box = bounding_box(made.mask, CLEAR_VOXELS)
-        if box is not None and base.hu[box].max() < BONE_HU and made.volume_ml > VOLUME_ML / 2:
+        if box is not None and (base.hu[box] > BONE_HU).mean() < MOST_BONE and made.volume_ml > VOLUME_ML / 2:
             break
     notes = (*base.notes, "a synthetic haemorrhage is in it")
     volume = CTVolume.from_array(np.round(made.hu), base.spacing_mm, base.origin, base.direction, notes)

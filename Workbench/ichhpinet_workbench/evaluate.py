@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ichhpinet.metrics import dice, hd95_mm
 
 from .regions import Bool, bounding_box
 from .rounds import Predictor, Reader, Turn, play
-from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu
+from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
 
 HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
 SIZES_ML = ((3.0, "small"), (15.0, "medium"), (math.inf, "large"))  # below the first number: that class
@@ -42,38 +42,51 @@ class Setup:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "validation_version": VALIDATION_VERSION}
+        return {**asdict(self), "validation_version": VALIDATION_VERSION, "generator": generator()}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who is judged, how, and the CSV that keeps the figures."""
+
+    predictor: Predictor
+    file: Path
+    setup: Setup = Setup()
+
+    def is_judged_on(self, case: Case) -> bool:
+        """A head without blood judges only those who can propose."""
+        return bool(case.kinds) or bool(getattr(self.predictor, "proposes", True))
 
 
 def evaluate(
-    predictor: Predictor,
+    contestants: Mapping[str, Contestant],
     cases: Iterable[Case],
-    file: Path,
     load: Callable[[Case], Loaded],
-    setup: Setup | None = None,
     progress: Progress | None = None,
-) -> list[Row]:
-    """Judge the predictor on the cases not yet in `file` and append their rows; all rows of these cases come back.
+) -> dict[str, list[Row]]:
+    """Judge all on the cases that are not in their files yet; all rows of these cases come back, by contestant.
 
-    A case is loaded, judged, written and forgotten. A case with no blood gets the row of round 0 (`propose`) alone, and
-    nothing from a predictor that cannot propose.
+    A case is loaded once, judged, written and forgotten. Without blood there is the row of round 0 (`propose`) alone.
 
-    Raises InputError: the file was measured with another setup.
+    Raises InputError: a file was measured with another setup.
     """
-    setup, cases = Setup() if setup is None else setup, list(cases)
-    kept = _open_results(file, setup)
-    known = {row["case"] for row in kept}
+    cases = list(cases)
+    kept = {name: _open_results(one.file, one.setup) for name, one in contestants.items()}
     for index, case in enumerate(cases):
-        if progress is not None:
-            progress(index / len(cases), case.name)
-        if case.name not in known:
-            rows = judge(predictor, load(case), setup)
-            _append(file, rows)
-            kept += rows
+        loaded = None
+        for name, one in contestants.items():
+            if not one.is_judged_on(case) or any(row["case"] == case.name for row in kept[name]):
+                continue
+            if progress is not None:
+                progress(index / len(cases), f"{case.name}: {name}")
+            loaded = load(case) if loaded is None else loaded
+            rows = judge(one.predictor, loaded, one.setup)
+            _append(one.file, rows)
+            kept[name] += rows
     if progress is not None:
         progress(1.0, "")
     wanted = {case.name for case in cases}
-    return [row for row in kept if row["case"] in wanted]
+    return {name: [row for row in rows if row["case"] in wanted] for name, rows in kept.items()}
 
 
 def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:

@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 
 from ichhpinet.errors import InputError
+from ichhpinet_workbench import evaluate as judging
 from ichhpinet_workbench.baselines import METHODS
 from ichhpinet_workbench.baselines.session import ClassicPredictor
-from ichhpinet_workbench.evaluate import COLUMNS, Setup, effects, evaluate, judge, read_rows, size_class
+from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows, size_class
 from ichhpinet_workbench.report import dice_table, drops, interval, markdown
 from ichhpinet_workbench.rounds import Reader, Turn, play
 from workbench.stand_in import StandIn, loaded, some_cases
 
 SETUP = Setup(rounds=3, identity="stand-in")
+
+
+def evaluate(predictor, cases, file, load, setup):
+    """Rows of one contestant alone."""
+    return judging.evaluate({"one": Contestant(predictor, file, setup)}, cases, load)["one"]
 
 
 def turn(before: np.ndarray, mask: np.ndarray, foreground: np.ndarray, background: np.ndarray) -> Turn:
@@ -43,6 +49,26 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     assert predictor.opened == 4
     assert [row["case"] for row in again] == [row["case"] for row in whole]
     assert np.allclose([row["dice"] for row in again], [row["dice"] for row in whole], atol=1e-5, equal_nan=True)
+
+
+def test_a_case_is_loaded_once_for_all_and_not_at_all_when_it_is_known(tmp_path):
+    asked = []
+
+    def load(case):
+        asked.append(case.name)
+        return loaded(case)
+
+    classic = ClassicPredictor(METHODS["threshold_islands"])
+    contestants = {
+        "network": Contestant(StandIn(), tmp_path / "a.csv", SETUP),
+        "classic": Contestant(classic, tmp_path / "b.csv", SETUP),
+    }
+    first = judging.evaluate(contestants, some_cases(1), load)
+    assert asked == ["r1", "n1"]
+    assert {row["case"] for row in first["network"]} == {"r1", "n1"}
+    assert {row["case"] for row in first["classic"]} == {"r1"}
+    judging.evaluate(contestants, some_cases(1), load)
+    assert asked == ["r1", "n1"]
 
 
 def test_rows_of_another_setup_are_not_mixed_in(tmp_path):

@@ -85,3 +85,18 @@ def test_a_synthetic_case_is_made_anew_the_same():
     first, second = load(case), load(case)
     assert first.volume.digest() == second.volume.digest() and np.array_equal(first.truth, second.truth)
     assert first.truth.any()
+
+
+def test_a_case_kept_from_another_generator_is_made_anew(tmp_path, monkeypatch):
+    made = []
+
+    def synthesise(case: Case):
+        made.append(case)
+        return np.zeros((3, 4, 5), np.int16), np.ones((3, 4, 5), bool), (5.0, 0.5, 0.5)
+
+    monkeypatch.setattr(validation, "_synthetic", synthesise)
+    case = Case("a", "synthetic", ("IPH",), 1, (5.0, 0.5, 0.5))
+    load(case, tmp_path)
+    monkeypatch.setattr(validation, "generator", lambda: "another")
+    load(case, tmp_path)
+    assert len(made) == 2

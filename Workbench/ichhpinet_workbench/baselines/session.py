@@ -43,6 +43,7 @@ class ClassicPredictor:
     """Opens sessions with one of baselines.METHODS."""
 
     method: Method
+    proposes = False  # nothing is found without a stroke
 
     def open(self, volume: CTVolume) -> ClassicSession:
         """A session with no strokes yet."""

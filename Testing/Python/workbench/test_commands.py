@@ -1,0 +1,60 @@
+"""`evaluate` and `demo` on the command line, with a stand-in for the network."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from ichhpinet.errors import InputError
+from ichhpinet_workbench import commands, validation
+from workbench.stand_in import StandIn, loaded, some_cases
+
+
+@pytest.fixture
+def parser(monkeypatch):
+    """A command line whose cases are small and whose network is a stand-in."""
+    made = argparse.ArgumentParser()
+    subparsers = made.add_subparsers(required=True)
+    commands.register_evaluate(subparsers)
+    commands.register_demo(subparsers)
+    monkeypatch.setattr(commands, "_network", lambda arguments: (StandIn(), "stand-in"))
+    cases = some_cases()
+    monkeypatch.setattr(
+        validation, "validation_cases", lambda blood=True: tuple(case for case in cases if bool(case.kinds) == blood)
+    )
+    monkeypatch.setattr(validation, "load", lambda case, cache, head_ct: loaded(case))
+    return made
+
+
+def test_evaluate_writes_a_csv_per_method_and_the_tables(parser, tmp_path, capsys):
+    line = ["evaluate", "--out", str(tmp_path), "--rounds", "2", "--methods", "threshold_islands", "ichhpinet"]
+    arguments = parser.parse_args(line)
+    assert arguments.run(arguments) == 0
+    assert {file.name for file in tmp_path.glob("*.csv")} == {"threshold_islands.csv", "ichhpinet.csv"}
+    text = (tmp_path / "validation.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == text
+    assert "3 cases with blood (1 in the real head CT)" in text and "1 without" in text
+
+
+def test_evaluate_again_measures_again(parser, tmp_path):
+    line = ["evaluate", "--out", str(tmp_path), "--cases", "1", "--methods", "ichhpinet", "--rounds"]
+    for rounds in ("1", "2"):
+        arguments = parser.parse_args([*line, rounds, "--again"])
+        assert arguments.run(arguments) == 0
+    arguments = parser.parse_args([*line, "1"])
+    with pytest.raises(InputError, match="another setup"):
+        arguments.run(arguments)
+
+
+@pytest.mark.parametrize("extra", [["--rounds", "0"], ["--cases", "0"], ["--hand", "foot"]])
+def test_arguments_that_cannot_be_meant_are_refused(parser, tmp_path, extra):
+    arguments = parser.parse_args(["evaluate", "--out", str(tmp_path), *extra])
+    with pytest.raises(InputError):
+        arguments.run(arguments)
+
+
+def test_a_demo_of_no_rounds_is_refused(parser, tmp_path):
+    arguments = parser.parse_args(["demo", "--out", str(tmp_path), "--rounds", "0"])
+    with pytest.raises(InputError, match="must be 1 or more"):
+        arguments.run(arguments)
