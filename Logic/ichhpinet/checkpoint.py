@@ -123,3 +123,13 @@ def fold_batch_norm(network: Network) -> Network:
                 folded: nn.Module = nn.utils.fusion.fuse_conv_bn_eval(parts[0], parts[1])  # type: ignore[type-var]
                 setattr(module, name, folded)
     return network
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay out the kernels with channels innermost: the same function, faster convolutions on a CPU."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        elif isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ichhpinet.checkpoint import Checkpoint, fold_batch_norm, load_checkpoint
+from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
@@ -96,7 +96,7 @@ class Predictor:
         self.digest = checkpoint.digest
         self.training = checkpoint.training
         self._temperature = checkpoint.temperature
-        self._network = fold_batch_norm(checkpoint.network()).to(self.device)
+        self._network = channels_last(fold_batch_norm(checkpoint.network())).to(self.device)
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None, device: str = "auto") -> Predictor:
