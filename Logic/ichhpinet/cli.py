@@ -139,8 +139,6 @@ def _run_segment(arguments: argparse.Namespace) -> int:
     window = tuple(arguments.window) if arguments.window else None
     bar = ProgressBar()
     volume = read_volume(arguments.ct, window=window, series=arguments.series, progress=bar)
-    for note in volume.notes:
-        bar.say(f"note: {note}")
     strokes = [_read_scribbles(path, volume) for path in arguments.scribbles]
     out = _made_folder(arguments.out)
 
@@ -149,7 +147,10 @@ def _run_segment(arguments: argparse.Namespace) -> int:
     bar(0.0, "loading the weights")
     predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
     session = predictor.open(volume, progress=bar)
-    report = Report.begun(volume, predictor, _weights(arguments.checkpoint), version())
+    notes = tuple(dict.fromkeys((*volume.notes, *session.notes)))
+    for note in notes:
+        bar.say(f"note: {note}")
+    report = Report.begun(volume, predictor, _weights(arguments.checkpoint), version(), notes)
     if arguments.ct.is_dir():
         _write_ct(out, volume, arguments.format)
     steps: list[Any] = [None, *strokes] if arguments.propose or not strokes else strokes

@@ -29,8 +29,13 @@ class Report:
     rounds: list[Row] = field(default_factory=list)
 
     @classmethod
-    def begun(cls, volume: CTVolume, predictor: Any, weights: Path, version: str) -> Report:
-        """weights: the file whose digest stands for the model. Raises OSError when it cannot be read."""
+    def begun(
+        cls, volume: CTVolume, predictor: Any, weights: Path, version: str, notes: tuple[str, ...]
+    ) -> Report:
+        """weights: the file whose digest stands for the model. notes: what reading and opening did or assumed.
+
+        Raises OSError when the weights cannot be read.
+        """
         head = {
             "purpose": PURPOSE,
             "software": f"ichhpinet {version}",
@@ -38,7 +43,7 @@ class Report:
                 "shape": list(volume.shape),
                 "spacing_mm": [round(step, 6) for step in volume.spacing_mm],
                 "sha256": volume.digest(),
-                "notes": list(volume.notes),
+                "notes": list(notes),
             },
             "model": {
                 "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),

@@ -35,6 +35,7 @@ class StandInSession:
 
     def __init__(self, volume: CTVolume) -> None:
         self.mask = np.zeros(volume.shape, bool)
+        self.notes = (*volume.notes, "the slices are coronal")
         self.number = 0
 
     def propose(self, progress: object = None) -> Round:
@@ -103,7 +104,7 @@ def test_each_scribble_file_is_a_round_with_a_mask_and_a_row(tmp_path: Path, ct:
     assert read_labels(out / "round-2.seg.nrrd", head).sum() == 3
     report = json.loads((out / "report.json").read_text())
     assert report["purpose"] == "research use, not a medical device"
-    assert report["ct"]["sha256"] == read_volume(ct).digest() and report["ct"]["notes"] == []
+    assert report["ct"]["sha256"] == read_volume(ct).digest() and report["ct"]["notes"] == ["the slices are coronal"]
     assert len(report["model"]["weights_sha256"]) == 64 and report["model"]["device"] == "cpu"
     first, second = report["rounds"]
     assert (first["number"], first["parent"], second["parent"]) == (1, None, 1)
