@@ -17,6 +17,7 @@ def register_evaluate(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for a CSV per method and validation.md")
     parser.add_argument("--cases", type=int, help="only the first so many of the 64 cases with blood")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--peer-rounds", type=int, default=5, help="rounds of the other methods, the slower ones")
     parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), default=[*CLASSIC, NETWORK])
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
     parser.add_argument("--again", action="store_true", help="measure again instead of going on with the folder's CSVs")
@@ -46,8 +47,10 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from .rounds import Reader
     from .validation import load, validation_cases
 
-    if arguments.rounds < 1 or (arguments.cases is not None and arguments.cases < 1):
-        raise InputError(f"rounds {arguments.rounds}, cases {arguments.cases}: both must be 1 or more")
+    counts = {"--rounds": arguments.rounds, "--peer-rounds": arguments.peer_rounds, "--cases": arguments.cases}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} is {count}; it must be 1 or more")
     if arguments.hand not in (*HANDS, "any"):
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     cases = validation_cases()[: arguments.cases]
@@ -58,7 +61,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         if arguments.again:
             file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
-        contestants[method] = Contestant(predictor, file, Setup(arguments.rounds, Reader(arguments.hand), identity))
+        rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, arguments.peer_rounds)
+        contestants[method] = Contestant(predictor, file, Setup(rounds, Reader(arguments.hand), identity))
     bar = Bar("evaluate")
     try:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)

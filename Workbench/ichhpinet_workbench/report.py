@@ -100,6 +100,9 @@ def distance_table(results: Results) -> str:
         for number in rounds:
             at_round = [row for row in rows if row["round"] == number]
             errors = [abs(row["error_ml"]) for row in at_round]
+            if not errors:
+                cells.append("")
+                continue
             cells.append(f"{_mean([row['hd95_mm'] for row in at_round], 1)} mm, {np.median(errors):.1f} ml")
         seconds = [row["seconds"] for row in rows if row["painted"]]
         lines.append([_name(method), *cells, f"{np.median(seconds):.2f} s" if seconds else ""])
