@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -10,7 +12,14 @@ from ichhpinet.predictor import Predictor
 from ichhpinet.session import Session
 from ichhpinet.volume import CTVolume
 
-torch.set_num_threads(1)  # arrays here are small: threads cost more than they do
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Arrays here are small: threads cost more than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import ichhpinet as hp
 from core.engine import SHAPE, QuickPredictor, background, foreground, small_ct, stroke, tiny_checkpoint, tiny_predictor
 from ichhpinet.predictor import Predictor
-from ichhpinet.result import RoundResult
+from ichhpinet.preprocessing import working_grid
+from ichhpinet.result import RoundResult, render_probability
 from ichhpinet.session import Session
 from ichhpinet.volume import CTVolume
 
@@ -48,6 +49,14 @@ def test_a_result_lies_on_the_grid_of_the_ct_exactly(predictor: Predictor) -> No
             array = getattr(result, name)
             assert (array.shape, array.dtype) == (shape, np.float32), name
             assert 0 <= array.min() and array.max() <= 1, name
+
+
+def test_rounding_does_not_carry_a_probability_out_of_its_range() -> None:
+    nothing = np.zeros((3, 24, 24), bool)
+    grid = working_grid(small_ct(nothing.shape, (0.9, 1.7, 1.7)), 1.0, 2.5)
+    certain = torch.ones(grid.shape)
+    assert grid.to_native(certain).max() > 1.0  # weights that sum to 1 but for rounding
+    assert render_probability(certain, grid, nothing, nothing).max() == 1.0
 
 
 def test_the_arrays_of_a_result_are_read_only(session: Session) -> None:
