@@ -31,7 +31,7 @@ def register_demo(subparsers: Any) -> None:
     parser = subparsers.add_parser("demo", help="five rounds on a real head CT with a synthetic haemorrhage")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CT, masks, report.json and sheet.png")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=4, help="of the haemorrhage and the simulated radiologist")
+    parser.add_argument("--seed", type=int, default=8, help="of the haemorrhage and the simulated radiologist")
     _network_options(parser)
     parser.set_defaults(run=run_demo)
 
