@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from ichhpinet.metrics import dice
 from numpy.typing import NDArray
 
+from ichhpinet.metrics import dice
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet_workbench import robot
