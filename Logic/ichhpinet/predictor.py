@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
@@ -96,7 +97,9 @@ class Predictor:
         self.digest = checkpoint.digest
         self.training = checkpoint.training
         self._temperature = checkpoint.temperature
-        self._network = channels_last(fold_batch_norm(checkpoint.network())).to(self.device)
+        network = checkpoint.network()
+        channels_last(fold_batch_norm(network))  # both change it in place
+        self._network = network.to(self.device)
 
     @classmethod
     def load(cls, checkpoint: str | Path | None = None, device: str = "auto") -> Predictor:
@@ -149,10 +152,13 @@ class Predictor:
         before, strokes, slices = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
         inputs = RoundInputs(encoded.image, before, strokes, slices, spacing.to(self.device))
         outputs = self._network(inputs, encoded.features, memory, tick)
-        probability = torch.sigmoid(outputs.logits[0] / self._temperature).cpu()
-        volume = outputs.volume_logits
-        volume_probability = None if volume is None else torch.sigmoid(volume[0, 0] / self._temperature).cpu()
-        return RoundArrays(probability, volume_probability, outputs.memory)
+        logits, volume = outputs.logits, outputs.volume_logits
+        if volume is None:
+            return RoundArrays(torch.sigmoid(logits[0] / self._temperature).cpu(), None, outputs.memory)
+        # Both branches have a say: what the slices carry far from any stroke, the volume may know to be bone or noise.
+        joined = 0.5 * (logits + F.interpolate(volume[:, 0], logits.shape[2:], mode="bilinear"))
+        probability = torch.sigmoid(joined[0] / self._temperature).cpu()
+        return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
 
 
 def axis_notes(grid: WorkingGrid, volume: CTVolume) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _draw(folder: Path) -> None:
     """The learning curve, where matplotlib is installed; the CSV files hold the same figures."""
     try:
-        from .training.curve import draw_curve
+        from .curve import draw_curve
     except ImportError:
         return
     draw_curve(folder)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.engine import round_inputs, tiny_network
 from ichhpinet.networks import Memory, RoundOutputs
-from ichhpinet_workbench.losses import SMOOTH_VOXELS, LossWeights, dice_loss, round_loss, sub_loss
+from ichhpinet_workbench.losses import EMPTY_SMOOTH_VOXELS, SMOOTH_VOXELS, LossWeights, dice_loss, round_loss, sub_loss
 
 RNG = torch.Generator().manual_seed(0)
 TOUCHED = torch.tensor([[False, True, False]])
@@ -97,7 +97,7 @@ def test_branches_that_did_not_run_add_nothing() -> None:
 def test_dice_is_the_mean_over_items_and_the_smoothing_keeps_it_in_the_unit_range() -> None:
     sure = torch.full((2, 4, 4), 50.0)
     truth = torch.stack([torch.ones(4, 4), torch.zeros(4, 4)])
-    wanted = (0.0 + (1 - SMOOTH_VOXELS / (16 + SMOOTH_VOXELS))) / 2
+    wanted = (0.0 + (1 - EMPTY_SMOOTH_VOXELS / (16 + EMPTY_SMOOTH_VOXELS))) / 2  # the second item holds no blood
     assert float(dice_loss(sure, truth)) == pytest.approx(wanted, abs=1e-6)
     assert float(dice_loss(-sure, torch.zeros(2, 4, 4))) == pytest.approx(0.0, abs=1e-6)
 
