@@ -44,11 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     loss, _ = round_loss(outputs, truth, given.previous, given.touched, LossWeights())
     forward = time.perf_counter()
     loss.backward()
-    backward = time.perf_counter()
+    backward, value = time.perf_counter(), float(loss.detach())
     shape = f"{chosen.slices} x {chosen.size} x {chosen.size}"
     sys.stdout.write(
         f"{chosen.model}, {shape}, float32, {chosen.threads} threads: forward {forward - began:.1f} s, backward "
-        f"{backward - forward:.1f} s, peak memory {peak_memory_gib() or float('nan'):.1f} GiB, loss {float(loss.detach()):.3f}\n"
+        f"{backward - forward:.1f} s, peak memory {peak_memory_gib() or float('nan'):.1f} GiB, loss {value:.3f}\n"
     )
     return 0
 
