@@ -27,7 +27,7 @@ Extent = tuple[float, float, float, float]  # left, right, bottom, top in mm
 
 
 def draw_sheet(file: Path, loaded: Loaded, turns: Sequence[Turn]) -> None:
-    """Write the sheet as PNG. Each row shows the slice that was painted (the largest of the lesion if none was)."""
+    """Write the sheet as PNG. Each row shows the painted slice that was worst (the lesion's largest if none was)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -138,9 +138,10 @@ class _Plane:
 
 
 def _slice_of(turn: Turn, truth: Bool) -> int:
-    for stroke in (turn.foreground, turn.background):
-        if stroke.any():
-            return int(np.flatnonzero(stroke.any(axis=(1, 2)))[0])
+    """The painted slice on which more was wrong before the round, so that a mistake far from the lesion is seen too."""
+    painted = [int(np.flatnonzero(s.any(axis=(1, 2)))[0]) for s in (turn.foreground, turn.background) if s.any()]
+    if painted:
+        return max(painted, key=lambda index: int((turn.before[index] ^ truth[index]).sum()))
     return int(truth.sum(axis=(1, 2)).argmax())
 
 

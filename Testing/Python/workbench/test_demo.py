@@ -14,6 +14,7 @@ from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet_workbench import demo, sheet
 from ichhpinet_workbench.demo import play_demo
+from ichhpinet_workbench.rounds import Turn
 from ichhpinet_workbench.validation import Case, Loaded
 from workbench.stand_in import SPACING, StandIn, head
 
@@ -79,3 +80,13 @@ def test_the_patients_right_is_on_the_left_and_the_front_on_top(columns, rows):
     loaded = Loaded(Case("x", "real", (), 0), volume, np.zeros(hu.shape, bool))
     shown = sheet._Plane(loaded, 0)._hu
     assert shown[:5, :5].min() == 70.0 and shown.sum() == hu[0].sum()
+
+
+def test_a_row_shows_the_painted_slice_that_was_worst():
+    truth, before, foreground, background = (np.zeros((4, 9, 9), bool) for _ in range(4))
+    truth[1, 2:4, 2:4] = foreground[1, 2, 2] = True
+    before[3, 2:8, 2:8] = background[3, 4, 4] = True
+    assert sheet._slice_of(Turn(2, foreground, background, before, truth, 0.1), truth) == 3
+    assert sheet._slice_of(Turn(2, foreground, background, truth, truth, 0.1), truth) == 1
+    nothing = np.zeros_like(truth)
+    assert sheet._slice_of(Turn(2, nothing, nothing, truth, truth, 0.0), truth) == 1
