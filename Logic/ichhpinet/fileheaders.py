@@ -26,7 +26,12 @@ SPACING_WORDS = ("space directions", "spacings", "elementspacing", "elementsize"
 NRRD_NEEDS = ("type", "sizes", "encoding")
 METAIMAGE_NEEDS = ("dimsize", "elementtype", "elementdatafile")
 METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4} | {
-    "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8
+    "MET_LONG": 4,
+    "MET_ULONG": 4,
+    "MET_LONG_LONG": 8,
+    "MET_ULONG_LONG": 8,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
 }
 
 

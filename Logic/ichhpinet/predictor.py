@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
@@ -153,11 +152,9 @@ class Predictor:
         inputs = RoundInputs(encoded.image, before, strokes, slices, spacing.to(self.device))
         outputs = self._network(inputs, encoded.features, memory, tick)
         logits, volume = outputs.logits, outputs.volume_logits
+        probability = torch.sigmoid(logits[0] / self._temperature).cpu()
         if volume is None:
-            return RoundArrays(torch.sigmoid(logits[0] / self._temperature).cpu(), None, outputs.memory)
-        # Both branches have a say: what the slices carry far from any stroke, the volume may know to be bone or noise.
-        joined = 0.5 * (logits + F.interpolate(volume[:, 0], logits.shape[2:], mode="bilinear"))
-        probability = torch.sigmoid(joined[0] / self._temperature).cpu()
+            return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
 
 

@@ -11,10 +11,10 @@ from .scribbles import Scribbles
 from .volume import CTVolume
 
 # Raise when anything below changes what a network sees; a checkpoint carries the version it was trained with.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 # Channels of every prompt-taking branch, in order. The only place that defines it.
-CHANNELS = ("image", "previous", "foreground", "background")
+CHANNELS = ("image", "previous", "foreground", "background", "likeness")
 
 AIR_HU = -200.0  # resampling clips here first, so that air and bone do not bleed into the brain beside them
 BONE_HU = 300.0
@@ -25,11 +25,15 @@ HEAD_MARGIN_MM = 8.0  # beyond the skull: a swollen brain after craniectomy stil
 BOX_BONE_HU = 200.0  # bone, at the coarse sampling with which the box is found
 MIN_BONE_FRACTION = 0.002  # fewer bone voxels than this: no skull in the image, so everything above air is the head
 
-GEODESIC_SWEEPS = 3
-GEODESIC_EDGE_MM = 15.0  # a step of EDGE_HU costs as much as this many mm
-GEODESIC_EDGE_HU = 10.0
-GEODESIC_DECAY_MM = 20.0
+GEODESIC_SWEEPS = 4
+GEODESIC_BASE = 0.3  # a step through tissue just like the painted costs this share of its length
+GEODESIC_UNLIKE = 10.0  # and a step through tissue quite unlike it this much more
+GEODESIC_DECAY_MM = 15.0
 REACH = 0.8  # the most that a stroke says about a voxel that it does not touch; 1 is kept for the stroke itself
+
+LIKENESS_BINS = 64  # of the densities in WINDOW_HU
+LIKENESS_SIGMA_HU = 2.0  # densities this near to a painted one count as painted
+BRAIN_HU = (5.0, 100.0)  # what blood has to be told apart from
 
 
 def normalise(hu: torch.Tensor) -> torch.Tensor:
@@ -89,42 +93,87 @@ def working_strokes(strokes: Scribbles, grid: WorkingGrid) -> torch.Tensor:
     return painted & (torch.stack([foreground, background]) > 1e-4)
 
 
-def geodesic_mm(image: torch.Tensor, seeds: torch.Tensor, spacing_mm: torch.Tensor) -> torch.Tensor:
-    """Distance from the seeds along paths that avoid edges, in mm (Criminisi et al., GeoS, ECCV 2008), by line sweeps.
+def _quiet_hu(image: torch.Tensor) -> torch.Tensor:
+    """HU with the noise of single pixels averaged away in plane, by a 3x3 binomial. (B, d, h, w), as is `image`."""
+    kernel = image.new_tensor([0.25, 0.5, 0.25])
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
+    quiet = F.conv2d(padded, (kernel[:, None] * kernel)[None, None])
+    return quiet.view_as(image) * SCALE_HU + CENTRE_HU
 
-    image: (B, d, h, w) float32, normalised. seeds: (B, C, d, h, w) bool. spacing_mm: (B, 3) float32, (z, y, x).
-    A step costs its length plus EDGE_MM * (HU step / EDGE_HU)^2. Along a line the exact minimum is a running minimum
-    of distance less cumulated cost, so a few sweeps over the six directions replace a front.
+
+def _histogram(bins: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(B, LIKENESS_BINS) smoothed share of each density where `weight` is set; bins, weight: (B, voxels)."""
+    counts = weight.new_zeros(len(bins), LIKENESS_BINS, dtype=torch.float32).scatter_add_(1, bins, weight.float())
+    width = (WINDOW_HU[1] - WINDOW_HU[0]) / LIKENESS_BINS
+    steps = torch.arange(-4, 5, device=bins.device) * width / LIKENESS_SIGMA_HU
+    kernel = torch.exp(-0.5 * steps.square())
+    smooth = F.conv1d(counts[:, None], (kernel / kernel.sum())[None, None], padding=4)[:, 0]
+    return smooth / smooth.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+def likeness(image: torch.Tensor, painted: torch.Tensor) -> torch.Tensor:
+    """How much a voxel's density speaks for what was painted as blood, against brain and what was painted as not.
+
+    Bayes' rule on histograms, as in GeoS (Criminisi et al., ECCV 2008): of the foreground strokes, and, in equal parts,
+    of the background strokes and of the brain.
+
+    image: (B, d, h, w) normalised. painted: (B, 2, d, h, w) bool. Returns: (B, d, h, w) in [0, 1], 0 without strokes.
+    """
+    hu = _quiet_hu(image)
+    low, high = WINDOW_HU
+    bins = ((hu - low) / (high - low) * LIKENESS_BINS).clamp(0, LIKENESS_BINS - 1).long().flatten(1)
+    brain = ((hu > BRAIN_HU[0]) & (hu < BRAIN_HU[1])).flatten(1)
+    foreground, background = painted.flatten(2).unbind(1)
+    blood = _histogram(bins, foreground)
+    other = 0.5 * (_histogram(bins, background & brain) + _histogram(bins, brain))
+    share = blood / (blood + other + 1e-4)
+    return share.gather(1, bins).view_as(image)
+
+
+def geodesic_mm(cost: torch.Tensor, seeds: torch.Tensor, spacing_mm: torch.Tensor) -> torch.Tensor:
+    """Distance from the seeds along the cheapest paths, in mm, by line sweeps.
+
+    cost: (B, C, d, h, w) >= 0, what a mm costs in a voxel; a step costs as much as the dearer of the two that it joins.
+    seeds: (B, C, d, h, w) bool. spacing_mm: (B, 3) float32, (z, y, x).
+    Along a line the exact minimum is a running minimum of distance less cumulated cost, so a few sweeps over the six
+    directions replace a front.
     Returns: (B, C, d, h, w) float32, 1e4 where nothing is painted.
     """
-    hu = image[:, None] * SCALE_HU
     distance = torch.where(seeds, 0.0, 1e4)
-    costs = []
+    totals = []
     for axis in (2, 3, 4):
-        step = (hu.diff(dim=axis) / GEODESIC_EDGE_HU).square() * GEODESIC_EDGE_MM
-        step = step + spacing_mm[:, axis - 2].view(-1, 1, 1, 1, 1)
-        costs.append(F.pad(step.cumsum(axis).movedim(axis, -1), (1, 0)).movedim(-1, axis))
+        length = cost.shape[axis]
+        step = torch.maximum(cost.narrow(axis, 0, length - 1), cost.narrow(axis, 1, length - 1))
+        step = step * spacing_mm[:, axis - 2].view(-1, 1, 1, 1, 1)
+        totals.append(F.pad(step.cumsum(axis).movedim(axis, -1), (1, 0)).movedim(-1, axis))
     for _ in range(GEODESIC_SWEEPS):
-        for axis, cost in zip((4, 3, 2), reversed(costs)):
-            ahead = (distance - cost).cummin(axis).values + cost
-            back = (distance + cost).flip(axis).cummin(axis).values.flip(axis) - cost
+        for axis, total in zip((4, 3, 2), reversed(totals)):
+            ahead = (distance - total).cummin(axis).values + total
+            back = (distance + total).flip(axis).cummin(axis).values.flip(axis) - total
             distance = torch.minimum(ahead, back)
     return distance
 
 
 def stroke_maps(image: torch.Tensor, painted: torch.Tensor, spacing_mm: torch.Tensor) -> torch.Tensor:
-    """What the branches are told of the strokes: 1 under a stroke, then falling with geodesic distance from it.
+    """What the branches are told of the strokes: foreground, background and likeness, the last three CHANNELS.
+
+    A stroke's map is 1 under it, and falls with the distance along paths through tissue of the density painted: far
+    over the lesion that it lies in, on every slice, and hardly beyond.
 
     image: (B, d, h, w) normalised. painted: (B, 2, d, h, w) bool. spacing_mm: (B, 3).
-    Returns: (B, 2, d, h, w) float32 in [0, 1]. No stroke: all 0. A stroke of one kind silences the other under it.
+    Returns: (B, 3, d, h, w) float32 in [0, 1]. No stroke: all 0. A stroke of one kind silences the other under it.
     """
-    distance = geodesic_mm(image, painted, spacing_mm)
+    alike = likeness(image, painted)
+    unlike = torch.stack([1 - alike, alike], 1)
+    distance = geodesic_mm(GEODESIC_BASE + GEODESIC_UNLIKE * unlike.square(), painted, spacing_mm)
     maps = REACH * torch.exp(-distance / GEODESIC_DECAY_MM)
-    return torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, maps))
+    maps = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, maps))
+    return torch.cat([maps, alike[:, None]], 1)
 
 
-def compose(
-    image: torch.Tensor, previous: torch.Tensor, foreground: torch.Tensor, background: torch.Tensor
-) -> torch.Tensor:
-    """Stack the CHANNELS of a prompt-taking branch, in their order. Each: (B, ...); returns (B, 4, ...)."""
-    return torch.stack([image, previous, foreground, background], dim=1)
+def compose(image: torch.Tensor, previous: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Stack the CHANNELS of a prompt-taking branch, in their order.
+
+    image, previous: (B, ...). maps: (B, 3, ...), as from `stroke_maps`. Returns (B, 5, ...).
+    """
+    return torch.cat([torch.stack([image, previous], 1), maps], 1)

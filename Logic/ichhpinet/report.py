@@ -29,9 +29,7 @@ class Report:
     rounds: list[Row] = field(default_factory=list)
 
     @classmethod
-    def begun(
-        cls, volume: CTVolume, predictor: Any, weights: Path, version: str, notes: tuple[str, ...]
-    ) -> Report:
+    def begun(cls, volume: CTVolume, predictor: Any, weights: Path, version: str, notes: tuple[str, ...]) -> Report:
         """weights: the file whose digest stands for the model. notes: what reading and opening did or assumed.
 
         Raises OSError when the weights cannot be read.

@@ -76,7 +76,7 @@ class SliceStack:
 
 @dataclass(frozen=True)
 class Straightened:
-    """hu: (D, H, W) float32. spacing_mm: (z, y, x). origin: LPS mm of voxel [0, 0, 0]. """
+    """hu: (D, H, W) float32. spacing_mm: (z, y, x). origin: LPS mm of voxel [0, 0, 0]."""
 
     hu: NDArray[np.float32]
     spacing_mm: tuple[float, float, float]

@@ -31,9 +31,7 @@ HAEMORRHAGE_TERM = "~".join(
 )
 
 
-def write_mask(
-    path: str | os.PathLike[str], mask: ArrayLike, volume: CTVolume, *, name: str = "Haemorrhage"
-) -> None:
+def write_mask(path: str | os.PathLike[str], mask: ArrayLike, volume: CTVolume, *, name: str = "Haemorrhage") -> None:
     """Write a mask that opens in place over the CT: .seg.nrrd (for 3D Slicer), .nii.gz, .nii, .nrrd or .mha.
 
     mask: (D, H, W) bool, or whole numbers 0 and 1, on the grid of volume. name: the segment's, in .seg.nrrd.

@@ -19,7 +19,7 @@ from .sim import SliceInteractionModule
 from .vim import VolumeInteractionModule
 
 # VIM sees this many slices at once, and this many more on either side that are thrown away: memory stays bounded.
-CHUNK_SLICES, HALO_SLICES = 48, 8
+CHUNK_SLICES, HALO_SLICES = 48, 16
 
 Tick = Callable[[float], None]
 
@@ -53,7 +53,7 @@ class Memory(NamedTuple):
 class RoundOutputs(NamedTuple):
     """What a round computes; `logits` is the result, the rest is for the losses, the memory and the uncertainty."""
 
-    logits: Tensor  # (B, d, h, w): M_k of every slice, joined with M_r on the slices just touched
+    logits: Tensor  # (B, d, h, w): M_k of every slice, joined with M_r on the slices just touched and with VM
     volume_logits: Tensor | None  # VM (B, 1, d, h/2, w/2)
     touched_logits: Tensor  # M_r (N, h, w) of the touched slices, in the order of `touched`
     converted_logits: list[Tensor]  # one (B * d, 1, h_i, w_i) an element of F_k
@@ -111,10 +111,13 @@ class HPINet(nn.Module):
         converted = self.fcm(maps) if maps is not None and self.config.use_fusion else []
         logits = self._propagate(inputs, features, memory, converted, volume_logits, tick)
         logits = _join(logits, touched_logits, inputs.touched)
+        if volume_logits is not None:
+            # Both branches have a say: what is carried on far from a stroke, the volume may know to be bone or noise.
+            logits = 0.5 * (logits + F.interpolate(volume_logits[:, 0], logits.shape[2:], mode="bilinear"))
         return RoundOutputs(logits, volume_logits, touched_logits, self.fcm.logits(converted), memory)
 
     def _volume_prompts(self, inputs: RoundInputs) -> tuple[Tensor, Tensor]:
-        """Image and stroke maps on the volume grid: (B, d, h/2, w/2) and (B, 2, d, h/2, w/2)."""
+        """Image and stroke maps on the volume grid: (B, d, h/2, w/2) and (B, 3, d, h/2, w/2)."""
         image = F.avg_pool2d(inputs.image, 2)
         foreground, background = F.max_pool3d(inputs.painted.to(image.dtype), (1, 2, 2)).bool().unbind(1)
         painted = torch.stack([foreground, background & ~foreground], 1)
@@ -124,7 +127,7 @@ class HPINet(nn.Module):
     def _volume(self, inputs: RoundInputs, prompts: tuple[Tensor, Tensor], tick: Tick) -> tuple[Tensor, list[Tensor]]:
         """VIM over all slices, in chunks with a halo where there are many."""
         image, maps = prompts
-        x = compose(image, F.avg_pool2d(inputs.previous, 2), maps[:, 0], maps[:, 1])
+        x = compose(image, F.avg_pool2d(inputs.previous, 2), maps)
         thickness = torch.log(inputs.spacing_mm[:, :1] / inputs.spacing_mm[:, 1:2] / 4)
         depth = x.shape[2]
         if depth <= CHUNK_SLICES + 2 * HALO_SLICES:
@@ -146,8 +149,8 @@ class HPINet(nn.Module):
             return inputs.image.new_zeros((0, *inputs.image.shape[2:])), memory
         painted = inputs.painted[volume, :, index]
         wide = F.interpolate(maps[volume, :, index], painted.shape[2:], mode="bilinear")
-        wide = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, wide))
-        x = compose(inputs.image[volume, index], inputs.previous[volume, index], wide[:, 0], wide[:, 1])
+        strokes = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, wide[:, :2]))
+        x = compose(inputs.image[volume, index], inputs.previous[volume, index], torch.cat([strokes, wide[:, 2:]], 1))
         logits = torch.cat([self.sim(part)[:, 0] for part in x.split(16)])
         masks = memory.masks.clone()
         masks[volume, index] = torch.sigmoid(logits.detach()).to(masks.dtype)

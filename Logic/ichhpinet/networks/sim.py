@@ -30,7 +30,7 @@ class AtrousPyramid(nn.Module):
 class SliceInteractionModule(nn.Module):
     """{VD_r, H_r, PM_r} -> M_r (paper, 'Slice interaction module').
 
-    Input (N, 4, h, w), h and w multiples of 16; output logits (N, 1, h, w). `low_level` > 0 adds the skip of
+    Input (N, 5, h, w), h and w multiples of 16; output logits (N, 1, h, w). `low_level` > 0 adds the skip of
     DeepLabV3+ (Chen et al., ECCV 2018), without which a lesion under the output stride is lost.
     """
 

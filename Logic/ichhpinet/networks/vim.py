@@ -15,7 +15,7 @@ from .blocks import ResidualBlock3d
 class VolumeInteractionModule(nn.Module):
     """Encoder E_1..E_n, decoder D_n..D_1, joined by concatenation (paper, 'Volume interaction module').
 
-    Input (B, 4, d, h, w) on the volume grid; any d, h and w multiples of 8 (paper: 16).
+    Input (B, 5, d, h, w) on the volume grid; any d, h and w multiples of 8 (paper: 16).
     Output: VM logits (B, 1, d, h, w) and the feature maps D_1, D_2, D_3 at volume strides 1, 2, 4, each brought back to
     the input's d slices, so that slice k of every map is slice k of the volume.
     The slice thickness is told to every encoder level, as the logarithm of z spacing over pixel size.
@@ -50,7 +50,7 @@ class VolumeInteractionModule(nn.Module):
     def forward(
         self, x: Tensor, log_thickness: Tensor, tick: Callable[[], None] = lambda: None
     ) -> tuple[Tensor, list[Tensor]]:
-        """x: (B, 4, d, h, w). log_thickness: (B, 1). tick is called between blocks, for cancel."""
+        """x: (B, 5, d, h, w). log_thickness: (B, 1). tick is called between blocks, for cancel."""
         depth = x.shape[2]
         short = -depth % self.depth_multiple
         if short:

@@ -17,8 +17,8 @@ from ichhpinet.networks.mpffm import affinity, readout
 
 # The paper's sizes as this code builds them; the volume and slice branches are the published ones.
 PAPER_PARAMETERS = {
-    "vim": 137_425_793,
-    "sim": 39_636_609,
+    "vim": 137_427_521,
+    "sim": 39_639_745,
     "query_encoder": 13_256_128,
     "memory_encoder": 7_837_043,
     "decoder": 9_140_097,
@@ -64,7 +64,7 @@ def test_the_paper_has_the_published_sizes_module_by_module() -> None:
         paper = HPINet(ModelConfig.paper())
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in paper.named_children()}
     assert counts == PAPER_PARAMETERS
-    assert sum(counts.values()) == 208_218_425
+    assert sum(counts.values()) == 208_223_289
     assert counts["vim"] / 1e6 == pytest.approx(137.4, abs=0.05)
     assert counts["sim"] / 1e6 == pytest.approx(39.6, abs=0.05)
 
@@ -72,7 +72,7 @@ def test_the_paper_has_the_published_sizes_module_by_module() -> None:
 def test_the_paper_runs_from_prompts_to_logits_on_shapes_alone() -> None:
     with torch.device("meta"):
         paper = HPINet(ModelConfig.paper()).eval()
-        logits, maps = paper.vim(torch.empty(1, 4, 16, 32, 32), torch.empty(1, 1))
+        logits, maps = paper.vim(torch.empty(1, 5, 16, 32, 32), torch.empty(1, 1))
         features = paper.encode(torch.empty(16, 64, 64))
         fused = dict(zip(paper.fused_strides, paper.fcm(maps)))
         masks = torch.empty(16, 1, 64, 64)
@@ -89,7 +89,7 @@ def test_the_paper_runs_from_prompts_to_logits_on_shapes_alone() -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 7, 17])
 def test_depths_that_are_a_multiple_of_nothing_work(network: HPINet, depth: int) -> None:
-    logits, maps = network.vim(torch.randn(1, 4, depth, 16, 16), torch.zeros(1, 1))
+    logits, maps = network.vim(torch.randn(1, 5, depth, 16, 16), torch.zeros(1, 1))
     assert logits.shape == (1, 1, depth, 16, 16)
     assert [tuple(level.shape[2:]) for level in maps] == [(depth, 16, 16), (depth, 8, 8), (depth, 4, 4)]
     outputs = play(network, *round_inputs((depth, 16, 32), touched=(depth // 2,)))
@@ -130,7 +130,7 @@ def test_everything_that_a_round_is_told_moves_its_result(network: HPINet, name:
 
 
 def test_the_volume_branch_is_told_the_slice_thickness(network: HPINet) -> None:
-    x = torch.randn(1, 4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 5, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     thin, thick = (network.vim(x, torch.full((1, 1), value))[0] for value in (-1.0, 1.0))
     assert (thin - thick).abs().max() > 1e-3
 
@@ -373,6 +373,23 @@ def test_volume_only_is_the_volume_branch_interpolated_and_nothing_is_propagated
     wanted = torch.nn.functional.interpolate(outputs.volume_logits[:, 0], (16, 16), mode="bilinear")
     assert torch.equal(outputs.logits, wanted)
     assert not read and not decoded
+
+
+def test_the_result_is_the_mean_of_what_the_slices_and_the_volume_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = same_weights()
+    given = round_inputs((6, 16, 16), touched=(2,))
+    with torch.no_grad():
+        outputs = play(network, *given)
+        slices: list[Tensor] = []
+        propagate = network._propagate
+        monkeypatch.setattr(network, "_propagate", lambda *args: slices.append(propagate(*args)) or slices[0])
+        play(network, *given)
+    assert outputs.volume_logits is not None
+    volume = torch.nn.functional.interpolate(outputs.volume_logits[:, 0], (16, 16), mode="bilinear")
+    far = [0, 1, 3, 4, 5]  # on the slice painted on, SIM has a say too
+    torch.testing.assert_close(outputs.logits[:, far], 0.5 * (slices[0] + volume)[:, far])
+    on_it = 0.5 * (0.5 * (slices[0][:, 2] + outputs.touched_logits) + volume[:, 2])
+    torch.testing.assert_close(outputs.logits[:, 2], on_it)
 
 
 def test_slice_only_never_runs_the_volume_branch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from core.engine import small_ct
 from ichhpinet.preprocessing import (
     CHANNELS,
-    GEODESIC_DECAY_MM,
     HEAD_MARGIN_MM,
     REACH,
     compose,
     geodesic_mm,
     head_box,
+    likeness,
     normalise,
     stroke_maps,
     working_grid,
@@ -35,12 +35,12 @@ def painted_at(*voxels: tuple[int, int, int], shape: tuple[int, int, int] = (3, 
     return painted
 
 
-def test_the_channels_are_image_previous_foreground_background_in_that_order() -> None:
-    assert CHANNELS == ("image", "previous", "foreground", "background")
-    named = {name: torch.full((1, 2, 2), float(place)) for place, name in enumerate(CHANNELS)}
-    stacked = compose(**named)
-    assert stacked.shape == (1, 4, 2, 2)
-    assert stacked[0, :, 0, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
+def test_the_channels_are_image_previous_and_three_stroke_maps_in_that_order() -> None:
+    assert CHANNELS == ("image", "previous", "foreground", "background", "likeness")
+    image, previous, *maps = (torch.full((1, 2, 2), float(place)) for place in range(len(CHANNELS)))
+    stacked = compose(image, previous, torch.stack(maps, 1))
+    assert stacked.shape == (1, 5, 2, 2)
+    assert stacked[0, :, 0, 0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_the_image_is_zero_at_forty_hu_and_saturates_outside_the_window() -> None:
@@ -89,42 +89,63 @@ def test_the_image_is_finite_and_in_range_for_any_ct() -> None:
     assert -1.75 <= float(image.min()) and float(image.max()) <= 2.25
 
 
+def flat_cost(shape: tuple[int, int, int] = (3, 8, 12)) -> torch.Tensor:
+    """(1, 2, d, h, w): a mm costs a mm."""
+    return torch.ones(1, 2, *shape)
+
+
 @pytest.mark.parametrize(("axis", "step_mm"), [(0, 5.0), (1, 2.0), (2, 1.0)])
-def test_in_a_flat_image_the_distance_along_an_axis_is_the_straight_one(axis: int, step_mm: float) -> None:
-    image = torch.zeros(1, 3, 8, 12)
-    distance = geodesic_mm(image, painted_at((1, 3, 4)), SPACING)[0, 0]
+def test_where_a_mm_costs_a_mm_the_distance_along_an_axis_is_the_straight_one(axis: int, step_mm: float) -> None:
+    distance = geodesic_mm(flat_cost(), painted_at((1, 3, 4)), SPACING)[0, 0]
     along = distance.movedim(axis, 0)[(slice(None), *[v for i, v in enumerate((1, 3, 4)) if i != axis])]
-    wanted = (torch.arange(image.shape[1 + axis]) - (1, 3, 4)[axis]).abs() * step_mm
+    wanted = (torch.arange(len(along)) - (1, 3, 4)[axis]).abs() * step_mm
     torch.testing.assert_close(along, wanted.float(), atol=1e-3, rtol=0)
     assert float(distance[1, 3, 4]) == 0.0
 
 
-def test_in_a_flat_image_the_distance_off_the_axes_is_the_sum_of_the_steps() -> None:
-    distance = geodesic_mm(torch.zeros(1, 3, 8, 12), painted_at((0, 0, 0)), SPACING)[0, 0]
+def test_the_distance_off_the_axes_is_the_sum_of_the_steps() -> None:
+    distance = geodesic_mm(flat_cost(), painted_at((0, 0, 0)), SPACING)[0, 0]
     assert float(distance[2, 7, 11]) == pytest.approx(2 * 5 + 7 * 2 + 11 * 1, abs=1e-2)
 
 
-def test_an_edge_makes_the_way_longer_and_a_way_round_is_found() -> None:
-    image = torch.zeros(1, 1, 8, 12)
-    image[..., :7, 6:8] = 1.0  # a wall 40 HU high that leaves the last row open
-    flat = geodesic_mm(torch.zeros_like(image), painted_at((0, 0, 2), shape=(1, 8, 12)), SPACING)[0, 0, 0]
-    walled = geodesic_mm(image, painted_at((0, 0, 2), shape=(1, 8, 12)), SPACING)[0, 0, 0]
-    assert float(walled[0, 4]) == pytest.approx(float(flat[0, 4]), abs=1e-2)
-    assert float(walled[0, 7]) > float(flat[0, 7]) + 100
-    assert float(walled[0, 10]) == pytest.approx(2 * 7 * 2 + 8, abs=0.1)  # down, across the gap, up again
+def test_dear_tissue_makes_the_way_longer_and_a_way_round_is_found() -> None:
+    cost = flat_cost((1, 8, 12))
+    cost[..., :7, 6:8] = 100.0  # a wall that leaves the last row open
+    distance = geodesic_mm(cost, painted_at((0, 0, 2), shape=(1, 8, 12)), SPACING)[0, 0, 0]
+    assert float(distance[0, 4]) == pytest.approx(2.0, abs=1e-2)
+    assert float(distance[0, 10]) == pytest.approx(2 * 7 * 2 + 8, abs=0.1)  # down, across the gap, up again
+    assert float(distance[0, 7]) == pytest.approx(2 * 7 * 2 + 6 + 100.0, abs=0.1)  # and into the wall from behind
 
 
-def test_a_crossed_edge_costs_what_the_constants_say() -> None:
-    image = torch.zeros(1, 1, 1, 12)
-    image[..., 6:] = 0.25  # 10 HU
-    distance = geodesic_mm(image, painted_at((0, 0, 0), shape=(1, 1, 12)), SPACING)[0, 0, 0, 0]
-    assert float(distance[5]) == pytest.approx(5.0, abs=1e-3)
-    assert float(distance[6]) == pytest.approx(6.0 + 15.0, abs=1e-3)
+def two_densities() -> torch.Tensor:
+    """(1, 3, 8, 12) normalised: brain of 35 HU, and from column 6 on blood of 65 HU."""
+    image = torch.full((1, 3, 8, 12), -0.125)
+    image[..., 6:] = 0.625
+    return image
+
+
+def test_likeness_is_high_where_the_density_is_the_painted_one_and_low_elsewhere() -> None:
+    alike = likeness(two_densities(), painted_at((1, 3, 8)))[0]
+    assert float(alike[:, :, 8:].min()) > 0.6
+    assert float(alike[:, :, :5].max()) < 0.05
+
+
+def test_a_background_stroke_on_the_same_density_takes_likeness_away() -> None:
+    painted = painted_at((1, 3, 8))
+    before = likeness(two_densities(), painted)[0, 1, 5, 10]
+    painted[0, 1, 1, 5, 9] = True
+    assert float(likeness(two_densities(), painted)[0, 1, 5, 10]) < float(before) - 0.1
+
+
+def test_a_stroke_reaches_over_its_own_density_on_every_slice_and_hardly_beyond() -> None:
+    foreground = stroke_maps(two_densities(), painted_at((1, 3, 10)), SPACING)[0, 0]
+    assert float(foreground[:, :, 8:].min()) > 0.3
+    assert float(foreground[:, :, :4].max()) < 0.1
 
 
 def test_no_strokes_give_maps_of_zeros() -> None:
     maps = stroke_maps(torch.randn(2, 3, 16, 16), torch.zeros(2, 2, 3, 16, 16, dtype=torch.bool), SPACING.repeat(2, 1))
-    assert maps.shape == (2, 2, 3, 16, 16)
+    assert maps.shape == (2, 3, 3, 16, 16)
     assert not maps.any()
 
 
@@ -134,7 +155,7 @@ def test_stroke_maps_are_one_under_their_stroke_zero_under_the_other_and_between
     image = torch.randn(1, 3, 8, 12, generator=rng) * 2
     where = torch.rand(3, 8, 12, generator=rng)
     painted = torch.stack([where < 0.03, where > 0.97])[None]
-    maps = stroke_maps(image, painted, SPACING)
+    maps = stroke_maps(image, painted, SPACING)[:, :2]
     assert torch.all(maps[painted] == 1.0)
     assert torch.all(maps[painted.flip(1)] == 0.0)
     rest = maps[~painted & ~painted.flip(1)]
@@ -142,12 +163,11 @@ def test_stroke_maps_are_one_under_their_stroke_zero_under_the_other_and_between
 
 
 def test_a_stroke_map_falls_with_distance_and_tells_thick_slices_from_thin() -> None:
-    image = torch.zeros(1, 3, 8, 12)
-    thick, thin = (stroke_maps(image, painted_at((1, 3, 4)), torch.tensor([[z, 2.0, 1.0]]))[0, 0] for z in (8.0, 2.0))
-    row = thick[1, 3, 4:]
+    image = two_densities()
+    thick, thin = (stroke_maps(image, painted_at((1, 3, 6)), torch.tensor([[z, 2.0, 1.0]]))[0, 0] for z in (8.0, 2.0))
+    row = thick[1, 3, 6:]
     assert torch.all(row.diff() < 0)
-    assert float(row[3]) == pytest.approx(REACH * np.exp(-3.0 / GEODESIC_DECAY_MM), abs=1e-4)
-    assert float(thick[0, 3, 4]) < float(thin[0, 3, 4])
+    assert float(thick[0, 3, 6]) < float(thin[0, 3, 6])
     torch.testing.assert_close(thick[1], thin[1])
 
 

@@ -21,7 +21,7 @@ from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, sav
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
 from ichhpinet_workbench.training.pool import Batch, Head, Pool, augment
-from ichhpinet_workbench.training.recipe import RECIPES, Recipe, named_recipe
+from ichhpinet_workbench.training.recipe import EPOCH_STEPS, RECIPES, Recipe, named_recipe
 from ichhpinet_workbench.training.selection import Selection
 
 CROP = (4, 32, 32)
@@ -79,6 +79,11 @@ def test_the_paper_recipe_is_the_published_one() -> None:
     assert (recipe.loss.volume, recipe.loss.slice, recipe.loss.convert) == (5.0, 1.0, 4.0)
 
 
+def test_the_paper_recipe_ends_after_five_hundred_epochs_whatever_the_time_and_keeps_its_learning_rate() -> None:
+    recipe = named_recipe("paper")
+    assert recipe.steps == 500 * EPOCH_STEPS and recipe.minutes == float("inf") and recipe.schedule == "constant"
+
+
 def test_options_that_were_not_given_leave_the_recipe_alone_and_other_names_are_refused() -> None:
     assert named_recipe("compact", batch=None, seed=None) == RECIPES["compact"]
     with pytest.raises(InputError, match="must be one of compact, paper, tiny"):
@@ -115,6 +120,21 @@ def test_the_pool_renews_its_heads_and_never_draws_a_seed_twice(monkeypatch: pyt
     assert len(seeds) == len(set(seeds)) == heads.made >= 3
     assert seeds[0] == 100
     assert len(heads._heads) <= 3
+
+
+def test_workers_do_not_outrun_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = Pool(2, 0, 0, 1.0, uses=3.0)
+    made = iter(range(1000))
+
+    class Worker:
+        def get(self, timeout: float) -> Head:
+            return toy_head(next(made))
+
+    heads._queue = Worker()  # type: ignore[assignment]
+    for batch in range(1, 13):
+        heads.batch(2, CROP, np.random.default_rng(0))
+        assert heads.made <= max(2, 2 * batch / 3.0 + 1)
+    assert heads.made >= 6
 
 
 def test_augmented_images_stay_in_the_range_that_networks_see() -> None:
@@ -168,6 +188,18 @@ def test_an_island_that_is_refused_leaves_the_truth_whole_and_only_if_it_is_not_
     assert torch.all(partner.truth <= batch.truth)
     assert partner.truth.sum() < batch.truth.sum()
     assert torch.all(partner.truth[inputs.painted[:, 0]] == 1)
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_was_seen_too_much_is_bright_brain_and_never_blood() -> None:
+    batch = batch_of(1)
+    partner = Partner(batch, TOY, np.random.default_rng(0))
+    for _ in range(5):
+        partner._see_too_much(0)
+    made_up = partner.previous[0] > 0.5
+    assert int(made_up.sum()) > 20
+    assert not (made_up & (batch.truth[0] > 0.5)).any()
+    assert float(batch.image[0][made_up].mean()) > float(batch.image[0][torch.from_numpy(partner._brain(0))].mean())
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------
@@ -232,6 +264,13 @@ def test_a_missing_or_damaged_part_is_refused(tmp_path: Path) -> None:
         load_state(tmp_path)
 
 
+@pytest.mark.parametrize("index", [b"", b"{", b"[1]", b'{"parts": 3, "sha256": "x"}', b'{"parts": []}'])
+def test_a_damaged_index_is_refused(tmp_path: Path, index: bytes) -> None:
+    (tmp_path / "state.json").write_bytes(index)
+    with pytest.raises(InputError, match="state.json in .* is damaged"):
+        load_state(tmp_path)
+
+
 class Malice:
     """Unpickled without care, it makes a folder."""
 
@@ -281,7 +320,8 @@ def test_a_run_learns_saves_and_goes_on_where_it_stopped(tmp_path: Path) -> None
     first = Trainer(TOY, tmp_path)
     start = {name: value.clone() for name, value in first.network.state_dict().items()}
     first.run(2)
-    assert first.step >= 2
+    assert first.step == 2
+    assert [row.split(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()] == ["step", "2"]
     assert any(not torch.equal(value, start[name]) for name, value in first.network.state_dict().items())
     assert 0 <= first.best["score"] <= 1
     resumed = Trainer(TOY, tmp_path)
@@ -321,6 +361,25 @@ def test_the_time_of_a_recipe_is_the_time_of_all_its_parts(tmp_path: Path) -> No
     spent.seconds = 61.0
     spent.run(5)
     assert spent.step == 0
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_recipe_ends_at_its_steps(tmp_path: Path) -> None:
+    trainer = Trainer(replace(TOY, minutes=float("inf"), steps=3), tmp_path)
+    trainer.run()
+    assert trainer.step == 3
+
+
+@pytest.mark.usefixtures("toys")
+def test_the_volume_branch_learns_alone_first_and_the_others_after_it(tmp_path: Path) -> None:
+    trainer = Trainer(replace(TOY, steps=4, volume_first=0.5, zero_stroke_start=0.0), tmp_path)
+    before = trainer.network.decoder.state_dict()
+    start = {name: value.clone() for name, value in before.items()}
+    trainer.run(2)
+    assert all(torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
+    trainer.run(2)
+    assert trainer.step == 4 and not trainer.network.config.volume_only
+    assert any(not torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
 
 
 def test_the_averaged_weights_follow_the_trained_ones(tmp_path: Path) -> None:

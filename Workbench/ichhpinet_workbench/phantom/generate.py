@@ -16,7 +16,7 @@ from .head import Shape, make_head
 from .mimics import bright_things, old_infarcts
 from .phantom import KINDS, Phantom
 from .pressure import press
-from .scanner import Optics, draw_noise_sigma, finish, noise_gain, scan, streaks
+from .scanner import Optics, draw_noise_sigma, finish, noise_gain, scan, streaks, thick_slabs, veil
 from .tissue import bone_density, brain_tissue, compose, draw_palette, layers, soft_tissue
 
 BONE_HU = 110.0  # a reader takes what is brighter for bone, not for blood
@@ -42,7 +42,7 @@ FAMILIES = {
             waves=((90.0, 6.0), (45.0, 3.0), (22.0, 1.2)),
             folds_mm=(4.5, 8.0),
         ),
-        Optics((0.2, 0.6), (0.0, 0.8), (2.0, 8.0), (0.5, 1.3), (0.28, 0.7)),
+        Optics((0.2, 0.6), (0.0, 0.8), (2.0, 8.0), (0.5, 1.3), (0.28, 0.7), veil_chance=0.0, overlap_chance=0.0),
     ),
 }
 
@@ -180,6 +180,9 @@ def generate(
         soft, bone = soft_tissue(dice, head, palette), bone_density(dice, head, palette)
         fields = press(dice, layers(head, tissue, soft, bone, bright, bleeds), grid, bleeds)
         hu, blood = render(fields, planes, spacing, size, palette.csf, bright.sheet_hu)
+        beam = Dice(seed, f"{family} beam", dice.device)  # a stream of its own: one more effect changes no other draw
+        hu, blood = thick_slabs(beam, ranges.optics, hu, blood)
+        hu = veil(beam, ranges.optics, hu, spacing)
         base = ramp(head.place[0], -15.0, -35.0)
         smooth = torch.stack([noise_gain(dice, grid, base), streaks(dice, grid, head.place)])
         smooth = smooth.reshape(2, size[0], planes, *smooth.shape[2:]).mean(dim=2)

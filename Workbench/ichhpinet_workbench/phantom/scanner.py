@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .fields import Dice, Grid, ramp, smooth_noise
 
@@ -22,6 +23,8 @@ class Optics:
     noise_hu: tuple[float, float] = (1.5, 9.0)  # sigma at 1 mm pixels
     ramp_power: tuple[float, float] = (0.3, 1.1)  # low-frequency deficit of the noise
     corner_per_mm: tuple[float, float] = (0.3, 0.6)  # where the noise falls off
+    veil_chance: float = 0.75  # heads that brighten beside bone
+    overlap_chance: float = 0.35  # heads whose slabs are thicker than the step between them
 
 
 def draw_noise_sigma(dice: Dice, optics: Optics, thickness_mm: float) -> float:
@@ -77,6 +80,52 @@ def scan(
         noise = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum, s=size) * scale
         noisy[part] = clean[part] + noise * gain[part]
     return clean, noisy
+
+
+def thick_slabs(dice: Dice, optics: Optics, *volumes: Tensor) -> tuple[Tensor, ...]:
+    """(..., D, H, W) each, averaged with the slices above and below: slabs up to three times as thick as their step."""
+    if not dice.chance(optics.overlap_chance):
+        return volumes
+    side = dice.uniform(0.05, 0.33)
+
+    def thick(volume: Tensor) -> Tensor:
+        above, below = volume.roll(-1, -3), volume.roll(1, -3)
+        above[..., -1, :, :], below[..., 0, :, :] = volume[..., -1, :, :], volume[..., 0, :, :]
+        return (1 - 2 * side) * volume + side * (above + below)
+
+    return tuple(thick(volume) for volume in volumes)
+
+
+def veil(dice: Dice, optics: Optics, hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """(D, H, W) HU with what beam hardening adds beside bone: a narrow rim, and most where bone is all around.
+
+    Made on a coarse grid, as it is smooth: bone spread by Gaussians of some mm.
+    """
+    if not dice.chance(optics.veil_chance):
+        return hu
+    cell = [max(1, round(2.0 / mm)) for mm in spacing_mm]
+    bone = functional.avg_pool3d((hu.clamp(80.0, 400.0) - 80.0)[None, None] / 320.0, cell, ceil_mode=True)
+    narrow_mm, wide_mm = dice.uniform(1.5, 6.0), dice.uniform(8.0, 20.0)
+    near = _spread(bone, [narrow_mm / (mm * c) for mm, c in zip(spacing_mm, cell)])
+    wide = _spread(bone, [wide_mm / (mm * c) for mm, c in zip(spacing_mm, cell)])
+    added = 180.0 * dice.uniform(0.0, 1.0) ** 1.3 * near + dice.uniform(-15.0, 160.0) * wide * (0.15 + wide)
+    fine = functional.interpolate(added, size=hu.shape, mode="trilinear", align_corners=False)[0, 0]
+    soft = ramp(hu, -60.0, 0.0) * ramp(hu, 130.0, 90.0)  # bone is bright enough, and air has nothing to harden
+    return hu + fine * soft
+
+
+def _spread(volume: Tensor, sigmas: list[float]) -> Tensor:
+    """(1, 1, D, H, W) blurred by a Gaussian, sigma in voxels of each axis."""
+    for axis, sigma in enumerate(sigmas, start=2):
+        reach = max(1, math.ceil(2.5 * sigma))
+        steps = torch.arange(-reach, reach + 1, device=volume.device)
+        weights = torch.exp(-0.5 * (steps / max(sigma, 1e-3)).square())
+        shape = [1, 1, 1, 1, 1]
+        shape[axis] = len(weights)
+        padding = [0, 0, 0]
+        padding[axis - 2] = reach
+        volume = functional.conv3d(volume, (weights / weights.sum()).view(shape), padding=tuple(padding))
+    return volume
 
 
 def noise_gain(dice: Dice, grid: Grid, base: Tensor) -> Tensor:

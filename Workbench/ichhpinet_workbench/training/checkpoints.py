@@ -38,14 +38,16 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     index = folder / "state.json"
     if not index.exists():
         return None
-    entry = json.loads(index.read_text())
     try:
-        content = b"".join((folder / name).read_bytes() for name in entry["parts"])
+        entry = json.loads(index.read_text())
+        names, digest = [str(name) for name in entry["parts"]], entry["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"state.json in {folder.name} is damaged; it must name the checkpoint's parts") from error
+    try:
+        content = b"".join((folder / name).read_bytes() for name in names)
     except OSError as error:
-        raise InputError(
-            f"a part of the checkpoint in {folder.name} is missing; it must have {entry['parts']}"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise InputError(f"a part of the checkpoint in {folder.name} is missing; it must have {names}") from error
+    if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(f"the checkpoint in {folder.name} is damaged: its SHA-256 is not the one in state.json")
     state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import logging
 import math
 import time
@@ -70,7 +71,7 @@ class Trainer:
         self.parts += 1
         rng = np.random.default_rng((self.recipe.seed, self.parts))
         first_seed = self.recipe.seed * 100 * SEEDS_APART + self.parts * SEEDS_APART
-        pool = Pool(self.recipe.pool, self.recipe.workers, first_seed, self.config.pixel_mm)
+        pool = Pool(self.recipe.pool, self.recipe.workers, first_seed, self.config.pixel_mm, self.recipe.uses)
         last = self.step + steps if steps is not None else None
         try:
             self._loop(pool, rng, last)
@@ -82,9 +83,9 @@ class Trainer:
     def _loop(self, pool: Pool, rng: np.random.Generator, last: int | None) -> None:
         selection_at = saved_at = self.seconds
         rows: list[dict[str, float]] = []
-        while self.seconds < self.recipe.minutes * 60 and (last is None or self.step < last):
+        while self._done() < 1 and (last is None or self.step < last):
             began = time.monotonic()
-            rows += self._train_crops(pool, rng)
+            rows += self._train_crops(pool, rng, last)
             self.seconds += time.monotonic() - began
             if len(rows) >= LOG_EVERY:
                 self._log(rows, pool.made)
@@ -95,12 +96,24 @@ class Trainer:
             if self.seconds - saved_at >= 120:
                 self.save()
                 saved_at = self.seconds
+        if rows:
+            self._log(rows, pool.made)
 
-    def _train_crops(self, pool: Pool, rng: np.random.Generator) -> list[dict[str, float]]:
+    def _done(self) -> float:
+        """The share of the run that is behind, in time or in steps; 1 or more at its end."""
+        by_steps = self.step / self.recipe.steps if self.recipe.steps else 0.0
+        return max(self.seconds / (self.recipe.minutes * 60), by_steps)
+
+    def _train_crops(self, pool: Pool, rng: np.random.Generator, last: int | None) -> list[dict[str, float]]:
         """One batch of crops through a random number of rounds, one optimiser step a round."""
+        alone = self._done() < self.recipe.volume_first
+        shape = dataclasses.replace(self.config, volume_only=True) if alone else self.config
+        self.network.config = self.averaged.config = shape
         partner = Partner(pool.batch(self.recipe.batch, self.recipe.crop, rng), self.recipe, rng)
         rows = []
         for number in range(int(rng.integers(1, self.recipe.rounds + 1))):
+            if number and (last == self.step or self._done() >= 1):
+                break
             rows.append(self._train_round(partner, number == 0) | {"round": number + 1})
         return rows
 
@@ -119,10 +132,10 @@ class Trainer:
         return terms | {"loss": float(loss.detach()), "dice": _dice(partner.previous, partner.truth)}
 
     def _descend(self, loss: Tensor) -> None:
-        done = min(1.0, self.seconds / (self.recipe.minutes * 60))
         warm = min(1.0, (self.step + 1) / (self.recipe.warm_up_steps + 1))
+        fall = max(0.01, 0.5 * (1 + math.cos(math.pi * min(1.0, self._done()))))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * warm * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = self.recipe.learning_rate * warm * (fall if self.recipe.schedule == "cosine" else 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)

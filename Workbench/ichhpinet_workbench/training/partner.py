@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ichhpinet.networks import Memory, RoundInputs
@@ -83,10 +84,24 @@ class Partner:
             ball = self._ball(sample, centre, float(self._rng.uniform(*ERASE_MM)))
             self.previous[sample] = torch.where(ball, 0.02, self.previous[sample])
             return
+        if self._rng.random() < 0.5:
+            self._see_too_much(sample)
+            return
         shift = [int(s) for s in self._rng.integers((-3, -30, -30), (4, 31, 31))]
         source = self.truth[int(self._rng.integers(len(self.truth)))].roll(shift, (0, 1, 2))
         brain = torch.from_numpy(self._brain(sample))
         self.previous[sample] = torch.where((source >= 0.5) & brain, 0.95, self.previous[sample])
+
+    def _see_too_much(self, sample: int) -> None:
+        """What is brightest in the brain of some region is taken for blood: a rim under the skull, a sinus, cortex."""
+        brain = torch.from_numpy(self._brain(sample))
+        centre = torch.tensor([int(self._rng.integers(n)) for n in self.image.shape[1:]])
+        region = brain & self._ball(sample, centre, float(self._rng.uniform(15.0, 60.0)))
+        if int(region.sum()) < 100:
+            return
+        quiet = F.avg_pool2d(self.image[sample][None], 3, 1, 1)[0]
+        bright = region & (quiet > quiet[region].quantile(float(self._rng.uniform(0.7, 0.95))))
+        self.previous[sample] = torch.where(bright & (self.truth[sample] < 0.5), 0.9, self.previous[sample])
 
     def _ball(self, sample: int, centre: Tensor, radius_mm: float) -> Tensor:
         axes = torch.meshgrid(*(torch.arange(n) for n in self.image.shape[1:]), indexing="ij")

@@ -54,10 +54,15 @@ def _work(seeds: range, pixel_mm: float, out: multiprocessing.Queue[Head]) -> No
 
 
 class Pool:
-    """`size` heads in memory; each batch first takes what the workers have finished, replacing the oldest."""
+    """`size` heads in memory; each batch first takes what the workers have finished, replacing the oldest.
 
-    def __init__(self, size: int, workers: int, first_seed: int, pixel_mm: float) -> None:
+    uses: crops taken of a head, on the mean, before it is replaced: workers idle rather than outrun the network.
+    """
+
+    def __init__(self, size: int, workers: int, first_seed: int, pixel_mm: float, uses: float = 0.0) -> None:
         self._heads: list[Head] = []
+        self._uses = uses
+        self._given = 0
         self._size = size
         self._pixel_mm = pixel_mm
         self.made = 0
@@ -85,7 +90,7 @@ class Pool:
             self._add(make_head(self._next_seed + self.made, self._pixel_mm))
         if self._queue is None:
             return
-        while True:
+        while len(self._heads) < self._size or self._given >= self._uses * self.made:
             try:
                 self._add(self._queue.get(timeout=600 if len(self._heads) < min(4, self._size) else 0))
             except queue.Empty:
@@ -100,6 +105,7 @@ class Pool:
     def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
         """`size` augmented crops of random heads."""
         self._renew()
+        self._given += size
         picks = rng.integers(len(self._heads), size=size)
         crops = [_crop(self._heads[int(pick)], crop, rng) for pick in picks]
         return Batch(
