@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,13 @@ import torch
 
 FloatArray = np.ndarray
 Shape = tuple[int, int, int]
+
+Between = Callable[[], None]  # called between slabs: what it raises ends the work
+
+
+def _go_on() -> None:
+    """Nothing to look at between slabs."""
+
 
 # Working height and width are multiples of this many pixels: every stride of the networks divides them.
 PLANE_MULTIPLE = 16
@@ -156,23 +164,28 @@ class WorkingGrid:
         native, working = self._axes
         return tuple(resampling_matrix(working[a], native[a]) for a in range(3))  # type: ignore[return-value]
 
-    def to_working(self, array: FloatArray, outside: float = 0.0) -> torch.Tensor:
+    def to_working(self, array: FloatArray, outside: float = 0.0, between: Between = _go_on) -> torch.Tensor:
         """Area-average a native (D, H, W) array onto the working grid; float32 (d, h, w), `outside` beyond the CT."""
         turned = self.orientation.apply(array)
         planes = []
         for start in range(0, turned.shape[0], self.merge * 8):  # slabs of slices: a whole volume is never copied twice
-            slab = np.ascontiguousarray(turned[start : start + self.merge * 8], dtype=np.float32)
-            values = torch.from_numpy(slab) - outside
+            between()
+            slab = turned[start : start + self.merge * 8]
             rows = slice(start // self.merge, start // self.merge + math.ceil(len(slab) / self.merge))
+            if not outside and slab.dtype == bool and not slab.any():  # strokes: most slices have none
+                planes.append(torch.zeros(rows.stop - rows.start, *self.shape[1:]))
+                continue
+            values = torch.from_numpy(np.ascontiguousarray(slab, dtype=np.float32)) - outside
             along = self._down[0][rows, start : start + len(slab)]
             planes.append(_apply((along, self._down[1], self._down[2]), values))
         return torch.cat(planes) + outside
 
-    def to_native(self, values: torch.Tensor) -> FloatArray:
+    def to_native(self, values: torch.Tensor, between: Between = _go_on) -> FloatArray:
         """Interpolate working (d, h, w) values linearly onto the native grid; float32 (D, H, W), 0 beyond the box."""
         native = np.empty(self.native_shape, dtype=np.float32)
         turned = self.orientation.apply(native)
         for start in range(0, turned.shape[0], 16):
+            between()
             rows = self._up[0][start : start + 16]
             used = torch.nonzero(rows.sum(0)).flatten()
             low, high = int(used[0]), int(used[-1]) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ class Predictor:
         tick(0.0)
         grid = working_grid(volume, self.config.pixel_mm, self.config.min_slice_mm)
         tick(0.1)
-        image = working_image(volume, grid).to(self.device)
+        image = working_image(volume, grid, partial(tick, 0.15)).to(self.device)
         parts = []
         for start in range(0, len(image), ENCODE_SLICES):
             tick(0.2 + 0.8 * start / len(image))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .grid import Orientation, WorkingGrid
+from .grid import Between, Orientation, WorkingGrid
 from .scribbles import Scribbles
 from .volume import CTVolume
 
@@ -76,19 +76,19 @@ def working_grid(volume: CTVolume, pixel_mm: float, min_slice_mm: float) -> Work
     return WorkingGrid(volume.shape, volume.spacing_mm, orientation, box, pixel_mm, merge)
 
 
-def working_image(volume: CTVolume, grid: WorkingGrid) -> torch.Tensor:
+def working_image(volume: CTVolume, grid: WorkingGrid, between: Between = lambda: None) -> torch.Tensor:
     """The normalised image on the working grid: (d, h, w) float32 in [-1.75, 2.25]."""
     clipped = np.clip(volume.hu, AIR_HU, BONE_HU)
-    return normalise(grid.to_working(clipped, outside=AIR_HU))
+    return normalise(grid.to_working(clipped, outside=AIR_HU, between=between))
 
 
-def working_strokes(strokes: Scribbles, grid: WorkingGrid) -> torch.Tensor:
+def working_strokes(strokes: Scribbles, grid: WorkingGrid, between: Between = lambda: None) -> torch.Tensor:
     """Strokes on the working grid: (2, d, h, w) bool, foreground then background, never both in one voxel.
 
     A working voxel that a stroke touches at all counts as painted; the larger coverage wins.
     """
-    foreground = grid.to_working(strokes.foreground)
-    background = grid.to_working(strokes.background)
+    foreground = grid.to_working(strokes.foreground, between=between)
+    background = grid.to_working(strokes.background, between=between)
     painted = torch.stack([foreground >= background, background > foreground])
     return painted & (torch.stack([foreground, background]) > 1e-4)
 
@@ -130,7 +130,9 @@ def likeness(image: torch.Tensor, painted: torch.Tensor) -> torch.Tensor:
     return share.gather(1, bins).view_as(image)
 
 
-def geodesic_mm(cost: torch.Tensor, seeds: torch.Tensor, spacing_mm: torch.Tensor) -> torch.Tensor:
+def geodesic_mm(
+    cost: torch.Tensor, seeds: torch.Tensor, spacing_mm: torch.Tensor, between: Between = lambda: None
+) -> torch.Tensor:
     """Distance from the seeds along the cheapest paths, in mm, by line sweeps.
 
     cost: (B, C, d, h, w) >= 0, what a mm costs in a voxel; a step costs as much as the dearer of the two that it joins.
@@ -148,13 +150,16 @@ def geodesic_mm(cost: torch.Tensor, seeds: torch.Tensor, spacing_mm: torch.Tenso
         totals.append(F.pad(step.cumsum(axis).movedim(axis, -1), (1, 0)).movedim(-1, axis))
     for _ in range(GEODESIC_SWEEPS):
         for axis, total in zip((4, 3, 2), reversed(totals)):
+            between()
             ahead = (distance - total).cummin(axis).values + total
             back = (distance + total).flip(axis).cummin(axis).values.flip(axis) - total
             distance = torch.minimum(ahead, back)
     return distance
 
 
-def stroke_maps(image: torch.Tensor, painted: torch.Tensor, spacing_mm: torch.Tensor) -> torch.Tensor:
+def stroke_maps(
+    image: torch.Tensor, painted: torch.Tensor, spacing_mm: torch.Tensor, between: Between = lambda: None
+) -> torch.Tensor:
     """What the branches are told of the strokes: foreground, background and likeness, the last three CHANNELS.
 
     A stroke's map is 1 under it, and falls with the distance along paths through tissue of the density painted: far
@@ -165,7 +170,7 @@ def stroke_maps(image: torch.Tensor, painted: torch.Tensor, spacing_mm: torch.Te
     """
     alike = likeness(image, painted)
     unlike = torch.stack([1 - alike, alike], 1)
-    distance = geodesic_mm(GEODESIC_BASE + GEODESIC_UNLIKE * unlike.square(), painted, spacing_mm)
+    distance = geodesic_mm(GEODESIC_BASE + GEODESIC_UNLIKE * unlike.square(), painted, spacing_mm, between)
     maps = REACH * torch.exp(-distance / GEODESIC_DECAY_MM)
     maps = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, maps))
     return torch.cat([maps, alike[:, None]], 1)

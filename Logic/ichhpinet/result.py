@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ichhpinet.grid import WorkingGrid
+from ichhpinet.grid import Between, WorkingGrid
 from ichhpinet.memory import Packed, RoundState, from_bytes
 from ichhpinet.scribbles import Scribbles
 
@@ -17,20 +17,31 @@ THRESHOLD = 0.5
 
 
 def render_probability(
-    probability: Tensor, grid: WorkingGrid, foreground: NDArray[np.bool_], background: NDArray[np.bool_]
+    probability: Tensor,
+    grid: WorkingGrid,
+    foreground: NDArray[np.bool_],
+    background: NDArray[np.bool_],
+    between: Between = lambda: None,
 ) -> NDArray[np.float32]:
-    """Working (d, h, w) probability -> native (D, H, W), strokes included: 1 where foreground, 0 where background."""
-    native = _in_unit_range(grid.to_native(probability))
+    """Working (d, h, w) probability -> native (D, H, W), strokes included: 1 where foreground, 0 where background.
+
+    `between` is called between slabs of slices; what it raises ends the work.
+    """
+    native = _in_unit_range(grid.to_native(probability, between))
     native[foreground] = 1.0
     native[background] = 0.0
     return native
 
 
 def render_mask(
-    probability: Tensor, grid: WorkingGrid, foreground: NDArray[np.bool_], background: NDArray[np.bool_]
+    probability: Tensor,
+    grid: WorkingGrid,
+    foreground: NDArray[np.bool_],
+    background: NDArray[np.bool_],
+    between: Between = lambda: None,
 ) -> NDArray[np.bool_]:
     """`render_probability` >= 0.5."""
-    return render_probability(probability, grid, foreground, background) >= THRESHOLD
+    return render_probability(probability, grid, foreground, background, between) >= THRESHOLD
 
 
 def _in_unit_range(values: NDArray[np.float32]) -> NDArray[np.float32]:

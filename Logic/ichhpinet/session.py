@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -122,7 +123,7 @@ class Session:
     def _compute(self, strokes: Scribbles, tick: Callable[[float], None], began: float) -> RoundState:
         """The next state, from the current state, the image and the strokes alone."""
         grid, before = self._encoded.grid, self._states[self._current] if self._current is not None else None
-        new = working_strokes(strokes, grid)
+        new = working_strokes(strokes, grid, partial(tick, 0.02))
         painted, foreground, background = new, strokes.foreground, strokes.background
         previous, memory = torch.zeros(grid.shape), Memory.empty(self._encoded.image)
         if before is not None:
@@ -134,7 +135,7 @@ class Session:
         arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, tick)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
-        mask = render_mask(from_bytes(probability), grid, foreground, background)
+        mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))
         return RoundState(
             number=max(self._states, default=0) + 1,
             parent=self._current,

@@ -98,7 +98,7 @@ class HPINet(nn.Module):
         `features` are those of all B * d slices, volumes one after the other. `tick(fraction)` is called often; what it
         raises ends the round.
         """
-        maps, volume_prompts = None, self._volume_prompts(inputs)
+        maps, volume_prompts = None, self._volume_prompts(inputs, partial(tick, 0.05))
         tick(0.1)
         volume_logits = None
         if not self.config.slice_only:
@@ -116,13 +116,13 @@ class HPINet(nn.Module):
             logits = 0.5 * (logits + F.interpolate(volume_logits[:, 0], logits.shape[2:], mode="bilinear"))
         return RoundOutputs(logits, volume_logits, touched_logits, self.fcm.logits(converted), memory)
 
-    def _volume_prompts(self, inputs: RoundInputs) -> tuple[Tensor, Tensor]:
+    def _volume_prompts(self, inputs: RoundInputs, between: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
         """Image and stroke maps on the volume grid: (B, d, h/2, w/2) and (B, 3, d, h/2, w/2)."""
         image = F.avg_pool2d(inputs.image, 2)
         foreground, background = F.max_pool3d(inputs.painted.to(image.dtype), (1, 2, 2)).bool().unbind(1)
         painted = torch.stack([foreground, background & ~foreground], 1)
         scale = inputs.spacing_mm.new_tensor([1.0, 2.0, 2.0])
-        return image, stroke_maps(image, painted, inputs.spacing_mm * scale)
+        return image, stroke_maps(image, painted, inputs.spacing_mm * scale, between)
 
     def _volume(self, inputs: RoundInputs, prompts: tuple[Tensor, Tensor], tick: Tick) -> tuple[Tensor, list[Tensor]]:
         """VIM over all slices, in chunks with a halo where there are many."""

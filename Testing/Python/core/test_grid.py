@@ -115,6 +115,29 @@ def test_a_smooth_field_survives_the_way_there_and_back(grid: WorkingGrid, slope
     assert np.all(np.abs(back - field)[inner] <= allowed + 1e-3)
 
 
+@given(grids(), st.integers(0, 2**31))
+def test_slabs_without_strokes_are_skipped_and_nothing_differs(grid: WorkingGrid, seed: int) -> None:
+    painted = np.zeros(grid.native_shape, bool)
+    painted[tuple(np.random.default_rng(seed).integers(n) for n in grid.native_shape)] = True
+    assert torch.equal(grid.to_working(painted), grid.to_working(painted.astype(np.float32)))
+
+
+@pytest.mark.parametrize("way", ["to_working", "to_native"])
+def test_a_volume_of_many_slices_can_be_left_between_slabs(way: str) -> None:
+    plain = Orientation.from_direction(np.eye(3))
+    grid = WorkingGrid((400, 16, 16), (1.0, 1.0, 1.0), plain, ((0, 16), (0, 16)), 1.0, 2)
+    asked = iter(range(1000))
+
+    def between() -> None:
+        if next(asked) == 5:
+            raise KeyboardInterrupt
+
+    given = np.zeros(grid.native_shape, np.float32) if way == "to_working" else torch.zeros(grid.shape)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(grid, way)(given, between=between)
+    assert next(asked) == 6
+
+
 def test_a_grid_equal_to_the_given_one_changes_nothing() -> None:
     values = np.random.default_rng(0).random((3, 16, 32)).astype(np.float32)
     grid = WorkingGrid((3, 16, 32), (5.0, 1.0, 1.0), Orientation.from_direction(np.eye(3)), ((0, 16), (0, 32)), 1.0, 1)

@@ -159,16 +159,13 @@ def chunked(monkeypatch: pytest.MonkeyPatch, network: HPINet, halo: int) -> tupl
 
 
 def test_many_slices_in_chunks_are_the_slices_at_once(network: HPINet, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, parts = chunked(monkeypatch, network, halo=20)  # more than VIM sees along z
+    whole, parts = chunked(monkeypatch, network, hpinet.HALO_SLICES)  # as far as VIM sees along z
     torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-4)
 
 
-def test_with_the_halo_in_use_chunks_differ_little_and_only_near_their_ends(
-    network: HPINet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    difference = [(whole - parts).abs().amax((1, 2)) for whole, parts in [chunked(monkeypatch, network, halo=8)]][0]
-    assert float(difference.max()) < 0.05 * float(chunked(monkeypatch, network, halo=8)[0].std())
-    assert float(difference[:8].max()) < 1e-4  # a chunk's inner slices do not see its ends
+def test_without_a_halo_chunks_would_differ(network: HPINet, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = chunked(monkeypatch, network, 0)
+    assert float((whole - parts).abs().max()) > 1e-4
 
 
 def test_four_hundred_slices_take_the_chunked_way(network: HPINet) -> None:
