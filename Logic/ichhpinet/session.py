@@ -132,7 +132,9 @@ class Session:
             foreground, background = _newest(*old, foreground, background)
             previous, memory = from_bytes(before.probability), before.memory(self._encoded.image.device)
         touched = new.any(0).flatten(1).any(1)
-        arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, tick)
+        arrays = self._predictor.compute_round(
+            self._encoded, previous, painted, touched, memory, lambda fraction: tick(0.05 + 0.9 * fraction)
+        )
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))

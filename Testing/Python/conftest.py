@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # for images this small, threads only cost
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,14 @@ from ichhpinet.reading import read_volume  # noqa: E402
 from ichhpinet.volume import CTVolume  # noqa: E402
 
 # No test asserts a time, and each run tries the same examples, so that a failure is the change's and not chance's.
-settings.register_profile("steady", deadline=None, derandomize=True, database=None, max_examples=40)
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("steady")
 
 
