@@ -44,6 +44,11 @@ class EncodedVolume:
     image: Tensor
     features: SliceFeatures
 
+    @property
+    def nbytes(self) -> int:
+        """What the image and its features take in memory."""
+        return self.image.nbytes + self.features.nbytes
+
 
 @dataclass(frozen=True)
 class RoundArrays:

@@ -55,6 +55,11 @@ class Session:
         return self.volume.notes + axis_notes(self._encoded.grid, self.volume)
 
     @property
+    def features_bytes(self) -> int:
+        """What the image's features take in memory; closing and restoring the session builds them anew."""
+        return self._encoded.nbytes
+
+    @property
     def current(self) -> RoundResult | None:
         """The round that the next one starts from; None before the first."""
         return None if self._current is None else self._result(self._current)

@@ -21,6 +21,11 @@ class SliceFeatures(NamedTuple):
     key: Tensor  # (N, Ck, h/s, w/s)
     value: Tensor  # V_k (N, Cv, h/s, w/s)
 
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+        return sum(tensor.nbytes for tensor in (*self.skips, self.coarse, self.key, self.value))
+
     def take(self, index: Tensor) -> SliceFeatures:
         """The features of some of the slices."""
         skips = (self.skips[0][index], self.skips[1][index])

@@ -17,6 +17,7 @@ from .recipe import Recipe
 ERASE_MM = (8.0, 30.0)  # radius of the ball in which a corrupted previous mask forgets what it knew
 SEVERAL = 0.25  # share of rounds in which the radiologist paints on more than one slice
 OTHER_PLANE = 0.1  # share of strokes drawn in a coronal or sagittal view
+CONFIRM = 0.2  # share of strokes drawn without looking at the mask: blood already found must not swell under them
 
 
 class Partner:
@@ -57,6 +58,8 @@ class Partner:
         for _ in range(int(self._rng.integers(2, 5)) if self._rng.random() < SEVERAL else 1):
             before = self.painted[sample].numpy()
             mask = ((self.previous[sample].numpy() >= 0.5) | before[0]) & ~before[1]
+            if self._rng.random() < CONFIRM:
+                mask = np.zeros_like(mask)
             if self.points[sample]:
                 new = paper_points(truth, self._rng, brain=self._brain(sample))
             else:

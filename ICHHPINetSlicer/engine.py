@@ -1,0 +1,251 @@
+"""The engine process: holds the predictor and a session a volume, and answers one job at a time. No Slicer, no VTK.
+
+A process of its own, because Qt's event loop starves Python threads in 3D Slicer, and because an engine that runs out
+of memory must not take the application with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichhpinet.errors import Cancelled, InputError
+
+if TYPE_CHECKING:  # torch is imported in the engine process alone, on its first job
+    from ichhpinet.predictor import Predictor
+    from ichhpinet.session import Session
+    from ichhpinet.volume import CTVolume
+
+logger = logging.getLogger(__name__)
+
+FEATURES_CAP_BYTES = 1 << 30  # image features of volumes that are not in use; the oldest go first, rounds never
+TICK_SECONDS = 0.05  # progress is told no more often than this
+
+
+@dataclass(frozen=True)
+class Open:
+    """Have a session for `key`: new, or as `saved` (the bytes of a session file)."""
+
+    key: str
+    volume: CTVolume
+    saved: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Refine:
+    """A round on `key` from round `parent` (None: from nothing). strokes: a packed label map, or None: propose."""
+
+    key: str
+    parent: int | None
+    strokes: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """The uncertainty of a round."""
+
+    key: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Close the session of `key`; a key that is not known is no mistake. Not answered."""
+
+    key: str
+
+
+Job = Open | Refine | Look
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Answer to Open. rounds: every round of a restored session, by number."""
+
+    notes: tuple[str, ...]
+    current: int | None
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """Answer to Refine. mask: (D, H, W) bool. saved: the session file with this round in it."""
+
+    number: int
+    parent: int | None
+    seconds: float
+    volume_ml: float
+    mask: NDArray[np.bool_]
+    saved: bytes
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job changed nothing. kind: 'cancelled', 'input' (the sentence is for the user) or 'error'."""
+
+    kind: str
+    sentence: str
+
+
+@dataclass
+class _Volume:
+    volume: CTVolume
+    session: Session | None = None
+    saved: bytes | None = None
+    features_bytes: int = 0
+
+
+@dataclass
+class Engine:
+    """Answers jobs. weights: a file, None for the bundled ones; device as `Predictor.load` takes it."""
+
+    weights: str | None = None
+    device: str = "auto"
+    features_cap_bytes: int = FEATURES_CAP_BYTES
+    _predictor: Predictor | None = None
+    _volumes: OrderedDict[str, _Volume] = field(default_factory=OrderedDict)
+
+    def answer(self, job: Job, progress: Any, cancel: Any) -> Any:
+        """Do a job. Raises: InputError, Cancelled, and whatever else goes wrong; the sessions are then as they were."""
+        if isinstance(job, Open):
+            return self._open(job, progress, cancel)
+        if isinstance(job, Refine):
+            return self._refine(job, progress, cancel)
+        return self._look(job, progress, cancel)
+
+    def forget(self, key: str) -> None:
+        """Close the session of `key`, if there is one."""
+        self._volumes.pop(key, None)
+
+    def _open(self, job: Open, progress: Any, cancel: Any) -> Opened:
+        entry = _Volume(job.volume, saved=job.saved)
+        session = self._wake(entry, progress, cancel)
+        self._volumes[job.key] = entry
+        self._use(job.key)
+        now = session.current
+        return Opened(
+            session.notes, None if now is None else now.number, tuple(one.number for one in session.all_rounds)
+        )
+
+    def _refine(self, job: Refine, progress: Any, cancel: Any) -> Done:
+        from ichhpinet.scribbles import Scribbles
+
+        session = self._session(job.key, progress, cancel)
+        _go_to(session, job.parent)
+        if job.strokes is None:
+            result = session.propose(progress, cancel)
+        else:
+            result = session.refine(Scribbles.from_labels(job.strokes), progress, cancel)
+        saved = _saved(session)
+        return Done(result.number, result.parent, result.seconds, result.volume_ml, result.mask, saved)
+
+    def _look(self, job: Look, progress: Any, cancel: Any) -> NDArray[np.uint8]:
+        """(D, H, W) uint8, 255 = 1."""
+        session = self._session(job.key, progress, cancel)
+        found = [one for one in session.all_rounds if one.number == job.number]
+        if not found:
+            raise InputError(f"there is no round {job.number} on this volume; it must be one of its rounds")
+        return np.rint(found[0].uncertainty * 255).astype(np.uint8)
+
+    def _session(self, key: str, progress: Any, cancel: Any) -> Session:
+        if key not in self._volumes:
+            raise InputError("the volume is not open; it must be opened first")
+        session = self._wake(self._volumes[key], progress, cancel)
+        self._use(key)
+        return session
+
+    def _wake(self, entry: _Volume, progress: Any, cancel: Any) -> Session:
+        """The session, opened or restored where its features were let go."""
+        from ichhpinet.predictor import Predictor
+        from ichhpinet.session import Session
+
+        if entry.session is not None:
+            return entry.session
+        if self._predictor is None:
+            progress(0.0, "loading the network")
+            self._predictor = Predictor.load(self.weights, self.device)
+        if entry.saved is None:
+            entry.session = self._predictor.open(entry.volume, progress, cancel)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "session.hps"
+                file.write_bytes(entry.saved)
+                entry.session = Session.restore(file, self._predictor, entry.volume, progress, cancel)
+        entry.features_bytes = entry.session.features_bytes
+        return entry.session
+
+    def _use(self, key: str) -> None:
+        """This volume is in use; of the others, features above the cap are let go, the longest idle first."""
+        self._volumes.move_to_end(key)
+        idle = list(self._volumes.values())[:-1]
+        held = sum(entry.features_bytes for entry in idle)
+        for entry in idle:
+            if held <= self.features_cap_bytes:
+                return
+            if entry.session is not None:
+                held -= entry.features_bytes
+                entry.saved, entry.session, entry.features_bytes = _saved(entry.session), None, 0
+
+
+def _go_to(session: Session, number: int | None) -> None:
+    if number is not None:
+        session.return_to(number)
+        return
+    while session.current is not None and session.undo():
+        pass
+
+
+def _saved(session: Session) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "session.hps"
+        session.save(file)
+        return file.read_bytes()
+
+
+def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None:
+    """The process's main: jobs in, ('progress', fraction, what) and ('answer', ...) out, until the pipe closes.
+
+    The first thing out is ('ready',). stop: a multiprocessing Event, set to cancel the job under way.
+    """
+    import time
+
+    engine, told = Engine(weights, device), 0.0
+
+    def progress(fraction: float, what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told >= TICK_SECONDS:
+            told = time.monotonic()
+            pipe.send(("progress", fraction, what))
+
+    pipe.send(("ready",))
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if isinstance(job, Forget):
+            engine.forget(job.key)
+            continue
+        try:
+            answer = engine.answer(job, progress, stop.is_set)
+        except Cancelled as error:
+            answer = Failed("cancelled", str(error))
+        except InputError as error:
+            answer = Failed("input", str(error))
+        except MemoryError:
+            answer = Failed("error", "the memory of this machine ran out; close other volumes, and try again")
+        except Exception as error:  # the process must outlive whatever a job meets
+            logger.exception("a job failed")
+            answer = Failed("error", f"the engine failed ({type(error).__name__}); nothing has changed")
+        try:
+            pipe.send(("answer", answer))
+        except OSError:
+            return

@@ -1,0 +1,100 @@
+"""One ordered list of strokes and rounds per volume: what undo and redo walk along. Plain values; no MRML, no engine."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichhpinet.scribbles import Scribbles
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """Strokes not yet submitted, packed: a label map (0 nothing, 1 foreground, 2 background), deflated."""
+
+    shape: tuple[int, ...]
+    content: bytes
+
+    @classmethod
+    def of(cls, foreground: Bool, background: Bool) -> Strokes:
+        """foreground, background: (D, H, W) bool."""
+        labels = foreground.astype(np.uint8)
+        labels[background] = 2
+        return cls(labels.shape, zlib.compress(labels.tobytes(), 1))
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> Strokes:
+        """Nothing painted."""
+        return cls.of(np.zeros(shape, bool), np.zeros(shape, bool))
+
+    def labels(self) -> NDArray[np.uint8]:
+        """(D, H, W) uint8."""
+        return np.frombuffer(zlib.decompress(self.content), np.uint8).reshape(self.shape)
+
+    def scribbles(self) -> Scribbles:
+        """As the core takes them."""
+        return Scribbles.from_labels(self.labels())
+
+    def without(self, used: Strokes) -> Strokes:
+        """What was painted since `used` was submitted: everything that is not in it as it is here."""
+        now, before = self.labels(), used.labels()
+        left = np.where(now == before, 0, now)
+        return Strokes.of(left == 1, left == 2)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the user sees: the round that the next one starts from (None: none yet), and the strokes on top of it."""
+
+    number: int | None
+    strokes: Strokes
+
+
+@dataclass(frozen=True)
+class History:
+    """Moments in the order in which they came about; `at` is the present one. Frozen: each step gives a new history."""
+
+    moments: tuple[Moment, ...]
+    at: int = 0
+
+    @classmethod
+    def started(cls, line: list[int], strokes: Strokes) -> History:
+        """From a scene that was saved: the rounds from the first to the current one, and the strokes on top."""
+        none = Strokes.none(strokes.shape)
+        numbers: list[int | None] = [None, *line]
+        moments = [Moment(number, none) for number in numbers]
+        if strokes != none:
+            moments.append(Moment(numbers[-1], strokes))
+        return cls(tuple(moments), len(moments) - 1)
+
+    @property
+    def now(self) -> Moment:
+        """The present moment."""
+        return self.moments[self.at]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a moment before."""
+        return self.at > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a moment was undone."""
+        return self.at + 1 < len(self.moments)
+
+    def then(self, moment: Moment) -> History:
+        """A new moment; what was undone is no longer ahead. The same moment again changes nothing."""
+        return self if moment == self.now else History((*self.moments[: self.at + 1], moment), self.at + 1)
+
+    def undone(self) -> History:
+        """One step back; itself where there is none."""
+        return replace(self, at=self.at - 1) if self.can_undo else self
+
+    def redone(self) -> History:
+        """One step ahead; itself where there is none."""
+        return replace(self, at=self.at + 1) if self.can_redo else self

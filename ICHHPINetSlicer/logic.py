@@ -1,0 +1,368 @@
+"""ICHHPINetLogic: per volume node the strokes, the rounds and the way back; the engine's jobs, and what becomes of them.
+
+Nothing here blocks: rounds are asked for, and land in the scene when `poll` is called. One volume's work never touches
+another's.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ichhpinet.errors import InputError
+from ichhpinet.writing import write_mask
+
+from . import rounds
+from .engine import Done, Failed, Open, Opened, Refine
+from .history import History, Moment, Strokes
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_mask, set_segment, volume_from_node, voxels
+from .rounds import Round
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+STROKES = "ICHHPINet.StrokesToPaint"  # attribute of the segmentation that the user paints on
+
+Finished = Callable[[Round], None]
+Fail = Callable[[str, str], None]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the round table. on_line: whether the current round came from it; delta_percent: None at first."""
+
+    number: int
+    volume_ml: float
+    delta_ml: float
+    delta_percent: float | None
+    strokes: int
+    seconds: float
+    current: bool
+    on_line: bool
+
+
+@dataclass
+class _Case:
+    """One volume's work. stamp: of the image that the engine has; None: the engine has not opened it."""
+
+    volume: Node
+    strokes: Node
+    history: History
+    stamp: tuple[Any, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class ICHHPINetLogic:
+    """The work on every volume of a scene. worker: the engine's; a new one by default."""
+
+    def __init__(self, scene: Any = None, worker: Worker | None = None) -> None:
+        self.scene = scene if scene is not None else slicer.mrmlScene
+        self.worker = worker or Worker()
+        self._cases: dict[str, _Case] = {}
+        self._working_on = ""
+        self._applying = False
+        self._tags: list[tuple[Any, int]] = []
+        self._observe(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_removed, "CALLDATA")
+        self._observe(self.scene, slicer.vtkMRMLScene.StartCloseEvent, self._on_scene_close)
+
+    def close(self) -> None:
+        """End the engine and take back every observer. The scene stays as it is."""
+        for subject, tag in self._tags:
+            subject.RemoveObserver(tag)
+        self._tags, self._cases = [], {}
+        self.worker.close()
+
+    # -- painting ----------------------------------------------------------------------------------------------------
+
+    def strokes_node(self, volume: Node) -> Node:
+        """The segmentation to paint on, with the segments FOREGROUND_ID and BACKGROUND_ID. Made on first use."""
+        return self._case(volume).strokes
+
+    def strokes_changed(self, volume: Node) -> bool:
+        """Note a finished stroke (or erasure) as a step of its own; False where nothing differs."""
+        if self._applying:
+            return False
+        case = self._case(volume)
+        before = case.history
+        case.history = before.then(Moment(before.now.number, self._painted(case)))
+        return case.history is not before
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """True while the engine works."""
+        return self.worker.busy
+
+    def refine(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
+        """Ask for a round from what is painted. `failed(kind, sentence)`; kind 'cancelled', 'input' or 'error'.
+
+        Raises: InputError at once where there are no strokes, they cannot be used, or a round is under way.
+        """
+        case = self._idle_case(volume)
+        self.strokes_changed(volume)
+        strokes = case.history.now.strokes
+        if strokes.scribbles().is_empty:
+            raise InputError("there are no strokes; paint at least one, or ask for a proposal before the first round")
+        self._start(case, strokes, done, failed, progress)
+
+    def propose(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
+        """Ask for a first round with no strokes. Raises: InputError where the current line has a round already."""
+        case = self._idle_case(volume)
+        if case.history.now.number is not None:
+            raise InputError(f"a proposal comes before the first round; this is round {case.history.now.number}")
+        self._start(case, None, done, failed, progress)
+
+    def cancel(self) -> None:
+        """End the round under way; nothing has changed then."""
+        self.worker.cancel()
+
+    def poll(self, wait_seconds: float = 0.0) -> bool:
+        """Let what the engine has sent land in the scene; True while it works."""
+        return self.worker.poll(wait_seconds)
+
+    def undo(self, volume: Node) -> bool:
+        """One step back, a stroke or a round; False where there is none. Raises: InputError while a round is under way."""
+        return self._walk(volume, History.undone)
+
+    def redo(self, volume: Node) -> bool:
+        """The inverse of `undo`."""
+        return self._walk(volume, History.redone)
+
+    def return_to(self, volume: Node, number: int) -> None:
+        """Continue from this round; can be undone. Raises: InputError where there is none."""
+        case = self._idle_case(volume)
+        known = rounds.rounds_of(volume)
+        if number not in known:
+            raise InputError(f"there is no round {number}; the rounds are {', '.join(map(str, known)) or 'none yet'}")
+        self.strokes_changed(volume)
+        self._apply(case, case.history.then(Moment(number, case.history.now.strokes)))
+
+    def show(self, volume: Node, number: int) -> None:
+        """Look at a round without continuing from it."""
+        rounds.show_round(volume, number)
+
+    def start_anew(self, volume: Node) -> None:
+        """Remove the volume's rounds and memory, and keep the strokes that are not submitted."""
+        case = self._idle_case(volume)
+        strokes = self._painted(case)
+        rounds.forget(volume, but=case.strokes)
+        self.worker.forget(volume.GetID())
+        case.stamp, case.history = None, History.started([], strokes)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def current(self, volume: Node) -> Round | None:
+        """The round that the next one starts from."""
+        return rounds.rounds_of(volume).get(self._case(volume).history.now.number or 0)
+
+    def notes(self, volume: Node) -> tuple[str, ...]:
+        """What opening the volume assumed, a sentence each; empty before its first round."""
+        return self._case(volume).notes
+
+    def can_undo(self, volume: Node) -> bool:
+        """Whether `undo` would do something."""
+        return self._case(volume).history.can_undo
+
+    def can_redo(self, volume: Node) -> bool:
+        """Whether `redo` would do something."""
+        return self._case(volume).history.can_redo
+
+    def table(self, volume: Node) -> list[Row]:
+        """Every round, by number; those left behind on another branch have `on_line` False."""
+        known = rounds.rounds_of(volume)
+        now = self._case(volume).history.now.number
+        line = _line(known, now)
+        return [
+            Row(
+                one.number,
+                one.volume_ml,
+                one.delta_ml(known),
+                one.delta_percent(known),
+                one.strokes,
+                one.seconds,
+                one.number == now,
+                one.number in line,
+            )
+            for one in known.values()
+        ]
+
+    def export(self, volume: Node, number: int, path: str | Path) -> None:
+        """Write a round's mask: .seg.nrrd or NIfTI, in place over the CT. Raises: InputError, OSError."""
+        known = rounds.rounds_of(volume)
+        if number not in known:
+            raise InputError(f"there is no round {number}; the rounds are {', '.join(map(str, known)) or 'none yet'}")
+        write_mask(path, rounds.round_mask(known[number], volume), volume_from_node(volume))
+
+    # -- one volume's work -------------------------------------------------------------------------------------------
+
+    def _case(self, volume: Node) -> _Case:
+        """The volume's work: as it is, as the scene has it, or new. Raises: InputError for what is no volume."""
+        if volume is None or not volume.IsA("vtkMRMLScalarVolumeNode") or volume.GetScene() is not self.scene:
+            raise InputError("no volume is chosen; it must be a head CT of this scene")
+        case = self._cases.get(volume.GetID())
+        if case is None:
+            strokes = self._find_strokes(volume) or self._make_strokes(volume)
+            case = _Case(volume, strokes, History((Moment(None, Strokes.none(_shape(volume))),)))
+            known = rounds.rounds_of(volume)
+            memory = rounds.kept_memory(volume)
+            number = memory[1] if memory is not None else None
+            case.history = History.started(_line(known, number), self._painted(case))
+            self._cases[volume.GetID()] = case
+            rounds.show_round(volume, number)
+        elif case.strokes.GetScene() is None:  # deleted by the user: what is not submitted went with it
+            case.strokes = self._make_strokes(volume)
+        return case
+
+    def _idle_case(self, volume: Node) -> _Case:
+        if self.busy:
+            raise InputError("a round is under way; wait for it, or cancel it")
+        return self._case(volume)
+
+    def _find_strokes(self, volume: Node) -> Node | None:
+        for index in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            node = self.scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+            if node.GetAttribute(STROKES) and rounds.belongs_to(node, volume):
+                return node
+        return None
+
+    def _make_strokes(self, volume: Node) -> Node:
+        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} ICH strokes")
+        node.SetAttribute(STROKES, "1")
+        node.CreateDefaultDisplayNodes()
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        rounds.adopt(volume, node)
+        nothing = np.zeros(_shape(volume), bool)
+        set_segment(node, FOREGROUND_ID, nothing, volume, "Haemorrhage (foreground)", rounds.FOREGROUND_RGB)
+        set_segment(node, BACKGROUND_ID, nothing, volume, "Not haemorrhage (background)", rounds.BACKGROUND_RGB)
+        return node
+
+    def _painted(self, case: _Case) -> Strokes:
+        """What is painted now; where both were painted (the editor may allow it), the background stroke gives way."""
+        foreground = segment_mask(case.strokes, FOREGROUND_ID, case.volume)
+        return Strokes.of(foreground, segment_mask(case.strokes, BACKGROUND_ID, case.volume) & ~foreground)
+
+    def _walk(self, volume: Node, step: Callable[[History], History]) -> bool:
+        case = self._idle_case(volume)
+        self.strokes_changed(volume)
+        history = step(case.history)
+        if history.at == case.history.at:
+            return False
+        self._apply(case, history)
+        return True
+
+    def _apply(self, case: _Case, history: History) -> None:
+        """Make a moment what the user sees."""
+        self._applying = True
+        try:
+            labels = history.now.strokes.labels()
+            for segment_id, value in ((FOREGROUND_ID, 1), (BACKGROUND_ID, 2)):
+                colour = rounds.FOREGROUND_RGB if value == 1 else rounds.BACKGROUND_RGB
+                set_segment(case.strokes, segment_id, labels == value, case.volume, segment_id, colour)
+            rounds.show_round(case.volume, history.now.number)
+            rounds.set_current(case.volume, history.now.number)
+            case.history = history
+        finally:
+            self._applying = False
+
+    # -- the engine --------------------------------------------------------------------------------------------------
+
+    def _start(
+        self, case: _Case, strokes: Strokes | None, done: Finished, failed: Fail, progress: Progress | None
+    ) -> None:
+        key = self._working_on = case.volume.GetID()
+        parent = case.history.now.number
+        job = Refine(key, parent, None if strokes is None else strokes.labels())
+
+        def landed(answer: Done) -> None:
+            if self._cases.get(key) is case:  # the volume may be gone by now
+                done(self._land(case, strokes, answer))
+
+        def refused(why: Failed) -> None:
+            if self._cases.get(key) is case:
+                failed(why.kind, why.sentence)
+
+        def opened(answer: Opened) -> None:
+            if self._cases.get(key) is case:
+                case.stamp, case.notes = self._stamp(case.volume), answer.notes
+                self.worker.submit(job, landed, refused, progress)
+
+        if self.worker.alive and case.stamp == self._stamp(case.volume):
+            self.worker.submit(job, landed, refused, progress)
+            return
+        memory = rounds.kept_memory(case.volume)
+        volume = volume_from_node(case.volume)
+        case.stamp = None
+        self.worker.submit(Open(key, volume, memory[0] if memory else None), opened, refused, progress)
+
+    def _land(self, case: _Case, strokes: Strokes | None, answer: Done) -> Round:
+        """The round into the scene; strokes painted meanwhile stay."""
+        used = strokes or Strokes.none(_shape(case.volume))
+        made = rounds.add_round(
+            case.volume, answer.number, answer.parent, answer.seconds, answer.mask, used.scribbles()
+        )
+        rounds.keep_memory(case.volume, answer.saved, answer.number)
+        left = self._painted(case).without(used)
+        case.history = case.history.then(Moment(answer.number, Strokes.none(_shape(case.volume))))
+        self._apply(case, case.history.then(Moment(answer.number, left)))
+        return made
+
+    def _stamp(self, volume: Node) -> tuple[Any, ...]:
+        """Changes when the engine's process, the image or its place does."""
+        return (self.worker.starts, volume.GetImageData().GetMTime(), ijk_to_ras(volume).tobytes())
+
+    # -- the scene ---------------------------------------------------------------------------------------------------
+
+    def _observe(self, subject: Any, event: Any, method: Callable[..., None], data: str | None = None) -> None:
+        # Weak: a scene that is destroyed in the garbage collector must not call into what is being collected with it.
+        weak = weakref.WeakMethod(method)
+
+        def call(caller: Any, name: str, *rest: Any) -> None:
+            alive = weak()
+            if alive is not None:
+                alive(*rest)
+
+        if data is not None:
+            import vtk
+
+            call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+        self._tags.append((subject, subject.AddObserver(event, call)))
+
+    def _on_node_removed(self, node: Any = None) -> None:
+        case = self._cases.get(node.GetID()) if node is not None else None
+        if case is None or case.volume is not node:
+            return
+        self._drop(node.GetID())
+
+    def _on_scene_close(self, *_: Any) -> None:
+        for key in list(self._cases):
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        """The volume is gone: its job is cancelled, its session closed; results under way land nowhere."""
+        del self._cases[key]
+        if self.busy and self._working_on == key:
+            self.worker.cancel()
+        self.worker.forget(key)
+
+
+def _shape(volume: Node) -> tuple[int, int, int]:
+    depth, height, width = voxels(volume.GetImageData()).shape
+    return depth, height, width
+
+
+def _line(known: dict[int, Round], number: int | None) -> list[int]:
+    """The rounds from the first to `number`, as far as they are known."""
+    line: list[int] = []
+    while number is not None and number in known and number not in line:
+        line.append(number)
+        number = known[number].parent
+    return line[::-1]

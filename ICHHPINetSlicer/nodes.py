@@ -1,0 +1,171 @@
+"""MRML nodes <-> numpy: a volume node as CTVolume, painted segments as Scribbles, masks as segments. Geometry both ways.
+
+Only MRML and VTK classes, so that it runs the same in 3D Slicer and on slicer-core.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+from vtk.util import numpy_support
+
+from ichhpinet.errors import InputError
+from ichhpinet.hounsfield import to_hounsfield
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.volume import CTVolume
+
+Bool = NDArray[np.bool_]
+Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
+
+FOREGROUND_ID, BACKGROUND_ID = "Foreground", "Background"
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAME_GRID = 1e-4  # mm, and shares of a direction cosine: what saving a scene may change
+
+
+def volume_from_node(node: Node) -> CTVolume:
+    """The CT that a scalar volume node holds, on its own grid (parent transforms apart).
+
+    Values are HU as Slicer's readers give them; a picture is guessed by the table of `hounsfield`, with a note.
+
+    Raises: InputError for what is no CT: no image, several components, not HU, a sheared grid.
+    """
+    image = node.GetImageData() if node is not None else None
+    if image is None:
+        raise InputError("the volume holds no image; it must be a head CT")
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(f"the volume has {image.GetNumberOfScalarComponents()} values a voxel; it must be a CT with one")
+    matrix = RAS_TO_LPS @ ijk_to_ras(node)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
+    hu = voxels(image).astype(np.float32)
+    checked = CTVolume.from_array(hu, tuple(spacing[::-1]), tuple(matrix[:3, 3]), direction)
+    values, notes = to_hounsfield(checked.hu, "the volume")
+    return checked if not notes else CTVolume(values, checked.spacing_mm, checked.origin, checked.direction, notes)
+
+
+def ijk_to_ras(node: Node) -> NDArray[np.float64]:
+    """(4, 4): voxel (i, j, k) -> RAS mm, in the node's own coordinates."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return _array(matrix)
+
+
+def voxels(image: Any) -> NDArray[Any]:
+    """(D, H, W) view of a one-component vtkImageData."""
+    width, height, depth = image.GetDimensions()
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(depth, height, width)
+
+
+def painted_strokes(strokes: Node, volume: Node) -> Scribbles:
+    """What was painted in the two segments FOREGROUND_ID and BACKGROUND_ID, on the volume's grid.
+
+    Raises: InputError where a voxel is painted both ways, or the two nodes are under different transforms.
+    """
+    return Scribbles(segment_mask(strokes, FOREGROUND_ID, volume), segment_mask(strokes, BACKGROUND_ID, volume))
+
+
+def segment_mask(segmentation: Node, segment_id: str, volume: Node) -> Bool:
+    """(D, H, W) bool: a segment on the volume's grid, nearest voxel where the segment lies on another one.
+
+    Raises: InputError for different parent transforms: the two would not lie where they are seen.
+    """
+    if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
+        raise InputError("the segmentation and the volume are under different transforms; both must be under the same")
+    width, height, depth = volume.GetImageData().GetDimensions()
+    mask = np.zeros((depth, height, width), bool)
+    labelmap = slicer.vtkOrientedImageData()
+    known = segmentation.GetSegmentation().GetSegment(segment_id) is not None
+    if not known or not segmentation.GetBinaryLabelmapRepresentation(segment_id, labelmap) or _is_empty(labelmap):
+        return mask
+    if not _on_grid_of(labelmap, volume):
+        labelmap = _resampled(labelmap, volume)
+        if _is_empty(labelmap):
+            return mask
+    low, high = _extent(labelmap)
+    start, stop = np.maximum(low, 0), np.minimum(high, mask.shape)
+    if (start < stop).all():
+        inside = tuple(slice(a, b) for a, b in zip(start - low, stop - low))
+        mask[tuple(slice(a, b) for a, b in zip(start, stop))] = voxels(labelmap)[inside] != 0
+    return mask
+
+
+def set_segment(
+    segmentation: Node, segment_id: str, mask: Bool, volume: Node, name: str, colour: tuple[float, float, float]
+) -> None:
+    """Make a segment of (D, H, W) bool, or give an existing one this content. Only the mask's box is stored."""
+    known = segmentation.GetSegmentation().GetSegment(segment_id)
+    if known is None:
+        known = slicer.vtkSegment()
+        known.SetName(name)
+        known.SetColor(*colour)
+        known.AddRepresentation(_labelmap_name(), labelmap_of(mask, volume))
+        segmentation.GetSegmentation().AddSegment(known, segment_id)
+        return
+    image = labelmap_of(mask, volume)
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        image, segmentation, segment_id, slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE, image.GetExtent()
+    )
+
+
+def labelmap_of(mask: Bool, volume: Node) -> Any:
+    """vtkOrientedImageData (unsigned char) of a mask's bounding box, in the volume's place; one voxel of 0 if empty."""
+    if mask.shape != voxels(volume.GetImageData()).shape:
+        raise InputError(f"the mask is {mask.shape}; the volume is {voxels(volume.GetImageData()).shape}")
+    low, high = _box(mask)
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*(int(n) for pair in zip(low[::-1], high[::-1] - 1) for n in pair))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    voxels(image)[:] = mask[tuple(slice(a, b) for a, b in zip(low, high))]
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def _box(mask: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    bounds = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        bounds.append((found[0], found[-1] + 1) if len(found) else (0, 1))
+    return np.array([b[0] for b in bounds]), np.array([b[1] for b in bounds])
+
+
+def _labelmap_name() -> str:
+    return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+
+
+def _array(matrix: Any) -> NDArray[np.float64]:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _is_empty(image: Any) -> bool:
+    return image.GetPointData().GetScalars() is None or image.GetNumberOfPoints() == 0
+
+
+def _extent(image: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last + 1 index of an image, (z, y, x)."""
+    extent = image.GetExtent()
+    return np.array([extent[4], extent[2], extent[0]]), np.array([extent[5], extent[3], extent[1]]) + 1
+
+
+def _on_grid_of(labelmap: Any, volume: Node) -> bool:
+    matrix = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(matrix)
+    return bool(np.allclose(_array(matrix), ijk_to_ras(volume), atol=SAME_GRID))
+
+
+def _resampled(labelmap: Any, volume: Node) -> Any:
+    reference, out = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    reference.SetExtent(volume.GetImageData().GetExtent())
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    reference.SetImageToWorldMatrix(matrix)
+    if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        labelmap, reference, out, False
+    ):
+        raise InputError("the segment cannot be brought onto the volume's grid; it must be a binary labelmap near it")
+    return out

@@ -1,0 +1,256 @@
+"""Rounds in the scene: one segmentation node a round, in a folder of the volume, and the memory that continues them.
+
+Everything is ordinary scene data, found again by node references and attributes: a saved scene is the whole state, and
+is harmless where this extension is absent.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from ichhpinet.errors import InputError
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
+
+from .nodes import Bool, Node, segment_mask, set_segment
+
+VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
+ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
+    f"ICHHPINet.{name}" for name in ("Round", "Parent", "Seconds", "VolumeMl", "Strokes")
+)
+MEMORY = "ICHHPINet.Memory"
+MASK_ID = "Haemorrhage"
+USED = {"UsedForeground": "Strokes: haemorrhage", "UsedBackground": "Strokes: not haemorrhage"}
+FOREGROUND_RGB, BACKGROUND_RGB = (0.25, 0.85, 0.95), (0.98, 0.83, 0.25)  # the strokes: told apart by the colour-blind
+HAEMORRHAGE_COLOUR = tuple(level / 255 for level in HAEMORRHAGE_RGB)
+OUTLINE_OPACITY, FILL_OPACITY = 1.0, 0.3  # the bleed must be seen through its mask
+
+
+@dataclass(frozen=True)
+class Round:
+    """A row of the round table. strokes: how many painted voxels made it. node: its segmentation."""
+
+    number: int
+    parent: int | None
+    volume_ml: float
+    seconds: float
+    strokes: int
+    node: Node
+
+    def delta_ml(self, rounds: dict[int, Round]) -> float:
+        """Against the round that it started from; against nothing for a first one."""
+        before = rounds.get(self.parent) if self.parent is not None else None
+        return self.volume_ml - (before.volume_ml if before is not None else 0.0)
+
+    def delta_percent(self, rounds: dict[int, Round]) -> float | None:
+        """Share of the parent's volume, in %; None where there was none."""
+        before = rounds.get(self.parent) if self.parent is not None else None
+        return None if before is None or before.volume_ml == 0 else 100 * self.delta_ml(rounds) / before.volume_ml
+
+
+def add_round(volume: Node, number: int, parent: int | None, seconds: float, mask: Bool, strokes: Scribbles) -> Round:
+    """A segmentation node "<volume> ICH round <number>": the haemorrhage, and hidden, the strokes that made it."""
+    scene = volume.GetScene()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(_name(volume, number)))
+    node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.CreateDefaultDisplayNodes()
+    set_segment(node, MASK_ID, mask, volume, "Haemorrhage", HAEMORRHAGE_COLOUR)
+    segment = node.GetSegmentation().GetSegment(MASK_ID)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), HAEMORRHAGE_TERM)
+    display = node.GetDisplayNode()
+    painted = (strokes.foreground, strokes.background)
+    for (segment_id, name), array, colour in zip(USED.items(), painted, (FOREGROUND_RGB, BACKGROUND_RGB)):
+        if array.any():
+            set_segment(node, segment_id, array, volume, name, colour)
+            display.SetSegmentVisibility(segment_id, False)
+    display.SetOpacity2DFill(FILL_OPACITY)
+    display.SetOpacity2DOutline(OUTLINE_OPACITY)
+    millilitres = float(np.count_nonzero(mask)) * float(np.prod(volume.GetSpacing())) / 1000
+    facts = {
+        ROUND: str(number),
+        PARENT: "" if parent is None else str(parent),
+        SECONDS: f"{seconds:.3f}",
+        VOLUME_ML: f"{millilitres:.6g}",
+        STROKES: str(int(np.count_nonzero(painted[0]) + np.count_nonzero(painted[1]))),
+    }
+    for name, value in facts.items():
+        node.SetAttribute(name, value)
+    _file_under(volume, node)
+    return _round(node)
+
+
+def rounds_of(volume: Node) -> dict[int, Round]:
+    """The volume's rounds in the scene, by number, however they came there."""
+    found = (_round(node) for node in _belonging(volume, "vtkMRMLSegmentationNode") if node.GetAttribute(ROUND))
+    return {one.number: one for one in sorted(found, key=lambda one: one.number)}
+
+
+def round_mask(one: Round, volume: Node) -> Bool:
+    """(D, H, W) bool: the round's haemorrhage as it is in the scene."""
+    return segment_mask(one.node, MASK_ID, volume)
+
+
+def show_round(volume: Node, number: int | None) -> None:
+    """Make this round's node the only visible one of the volume's; None: none."""
+    for one in rounds_of(volume).values():
+        if one.node.GetDisplayNode() is None:
+            one.node.CreateDefaultDisplayNodes()
+        one.node.GetDisplayNode().SetVisibility(one.number == number)
+
+
+def shown_round(volume: Node) -> int | None:
+    """The number of the visible round."""
+    shown = [n for n, one in rounds_of(volume).items() if one.node.GetDisplayVisibility()]
+    return shown[-1] if shown else None
+
+
+def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
+    """Show the strokes that made a round, faintly, or hide them."""
+    display = one.node.GetDisplayNode()
+    for segment_id in USED:
+        if one.node.GetSegmentation().GetSegment(segment_id) is not None:
+            display.SetSegmentVisibility(segment_id, visible)
+            display.SetSegmentOpacity2DFill(segment_id, opacity)
+
+
+def show_3d(one: Round, visible: bool) -> None:
+    """The haemorrhage as a smooth surface in the 3D views, made on request, for it costs more than the round's mask."""
+    if visible:
+        one.node.CreateClosedSurfaceRepresentation()
+    one.node.GetDisplayNode().SetVisibility3D(visible)
+
+
+def keep_memory(volume: Node, saved: bytes, current: int | None) -> None:
+    """Store the session (the bytes of a session file) and the current round in the scene, as a text node."""
+    node = _memory_node(volume)
+    if node is None:
+        scene = volume.GetScene()
+        node = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{volume.GetName()} ICH memory")
+        node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
+        node.SetAttribute(MEMORY, "1")
+        _file_under(volume, node)
+    node.SetText(base64.b64encode(saved).decode("ascii"))
+    set_current(volume, current)
+
+
+def set_current(volume: Node, current: int | None) -> None:
+    """Note in the scene which round the next one starts from."""
+    node = _memory_node(volume)
+    if node is not None:
+        node.SetAttribute(ROUND, "" if current is None else str(current))
+
+
+def kept_memory(volume: Node) -> tuple[bytes, int | None] | None:
+    """What `keep_memory` stored; None where nothing is. Raises: InputError where it is damaged."""
+    node = _memory_node(volume)
+    if node is None:
+        return None
+    try:
+        saved = base64.b64decode(node.GetText() or "", validate=True)
+        current = int(node.GetAttribute(ROUND)) if node.GetAttribute(ROUND) else None
+    except (binascii.Error, ValueError):
+        raise InputError("the scene's ICH memory is damaged; its rounds can be seen, but not continued") from None
+    return saved, current
+
+
+def forget(volume: Node, but: Node | None = None) -> None:
+    """Remove everything that this module put into the scene for the volume, except one node."""
+    scene = volume.GetScene()
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLTextNode", "vtkMRMLScalarVolumeNode"):
+        for node in _belonging(volume, kind):
+            if node is not but:
+                scene.RemoveNode(node)
+
+
+def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
+    """Add the round's haemorrhage as a new segment of another segmentation, whose segments stay; its segment ID.
+
+    Raises: InputError where the target is under another transform.
+    """
+    if target.GetParentTransformNode() is not volume.GetParentTransformNode():
+        raise InputError("the segmentation is under another transform than the volume; both must be under the same")
+    segmentation = target.GetSegmentation()
+    segment_id = str(segmentation.GenerateUniqueSegmentID(MASK_ID))
+    set_segment(target, segment_id, round_mask(one, volume), volume, name, HAEMORRHAGE_COLOUR)
+    tag = slicer.vtkSegment.GetTerminologyEntryTagName()
+    segmentation.GetSegment(segment_id).SetTag(tag, HAEMORRHAGE_TERM)
+    return segment_id
+
+
+def belongs_to(node: Node, volume: Node) -> bool:
+    """Whether this module made the node for the volume."""
+    return bool(node.GetNodeReferenceID(VOLUME_ROLE) == volume.GetID())
+
+
+def adopt(volume: Node, node: Node) -> None:
+    """Refer a node to the volume, put it under the volume's transform where it can be, and in the volume's folder."""
+    node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
+    if hasattr(node, "SetAndObserveTransformNodeID"):
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    _file_under(volume, node)
+
+
+def _belonging(volume: Node, kind: str) -> list[Node]:
+    scene = volume.GetScene()
+    nodes = (scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind)))
+    return [node for node in nodes if belongs_to(node, volume)]
+
+
+def _memory_node(volume: Node) -> Node | None:
+    found = [node for node in _belonging(volume, "vtkMRMLTextNode") if node.GetAttribute(MEMORY)]
+    return found[-1] if found else None
+
+
+def _round(node: Node) -> Round:
+    def number(name: str) -> float:
+        try:
+            return float(node.GetAttribute(name) or 0)
+        except ValueError:
+            return 0.0
+
+    parent = node.GetAttribute(PARENT)
+    return Round(
+        int(number(ROUND)),
+        int(parent) if parent and parent.isdigit() else None,
+        number(VOLUME_ML),
+        number(SECONDS),
+        int(number(STROKES)),
+        node,
+    )
+
+
+def _name(volume: Node, number: int) -> str:
+    return f"{volume.GetName()} ICH round {number}"
+
+
+def _file_under(volume: Node, node: Node) -> None:
+    """Put the node into the volume's folder of the subject hierarchy, where the scene has one."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
+    if hierarchy is None:
+        return
+    item = hierarchy.GetItemByDataNode(volume)
+    parent = hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
+    name = f"{volume.GetName()} ICH"
+    folder = hierarchy.GetItemChildWithName(parent, name) or hierarchy.CreateFolderItem(parent, name)
+    known = hierarchy.GetItemByDataNode(node)
+    if known:
+        hierarchy.SetItemParent(known, folder)
+    else:
+        hierarchy.CreateItem(folder, node)
+
+
+def uncertain_slices(uncertainty: NDArray[np.uint8], axis: int, above: int = 64) -> list[int]:
+    """Slice indices along an array axis, the most uncertain first: by the voxels above `above` of 255."""
+    others = tuple(other for other in range(3) if other != axis)
+    weight = np.where(uncertainty > above, uncertainty, 0).astype(np.float64).sum(axis=others)
+    order: list[Any] = np.argsort(-weight, kind="stable").tolist()
+    return [int(index) for index in order if weight[index] > 0]

@@ -1,0 +1,154 @@
+"""Worker: the engine off the GUI thread. Starts its process, one job in flight, progress, cancel. Qt-free.
+
+Nothing here waits: whoever owns a clock (a QTimer, an asyncio loop, a test) calls `poll`, and callbacks run inside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ichhpinet.errors import InputError
+
+from .engine import Failed, Forget, Job, serve
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.03  # how often `poll` is best called while busy
+
+Done = Callable[[Any], None]
+Fail = Callable[[Failed], None]
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class _Flight:
+    job: Job
+    done: Done
+    failed: Fail
+    progress: Progress | None
+    sent: bool = False
+
+
+class Worker:
+    """One engine process, started with the first job, and again after it died.
+
+    python: the interpreter that runs it; in 3D Slicer its PythonSlicer.
+    """
+
+    def __init__(self, weights: str | None = None, device: str = "auto", python: str | None = None) -> None:
+        self._arguments = (weights, device)
+        self._context = multiprocessing.get_context("spawn")
+        self._python = python or sys.executable
+        self._process: Any = None
+        self._pipe: Any = None
+        self._stop: Any = None
+        self._ready = False
+        self._flight: _Flight | None = None
+        self.starts = 0  # how often a process was started: sessions in an earlier one are gone
+
+    @property
+    def busy(self) -> bool:
+        """True while a job is under way."""
+        return self._flight is not None
+
+    @property
+    def alive(self) -> bool:
+        """True while the engine's process runs."""
+        return self._process is not None and bool(self._process.is_alive())
+
+    def warm_up(self) -> None:
+        """Start the process before the first job needs it. Returns at once."""
+        if not self.alive:
+            self._start()
+
+    def submit(self, job: Job, done: Done, failed: Fail, progress: Progress | None = None) -> None:
+        """Start a job; exactly one of `done` and `failed` is called, by a later `poll`, unless `close` comes first.
+
+        Raises: InputError while another job is under way.
+        """
+        if self.busy:
+            raise InputError("a round is under way; wait for it, or cancel it")
+        self.warm_up()
+        self._stop.clear()
+        self._flight = _Flight(job, done, failed, progress)
+        self._send()
+
+    def forget(self, key: str) -> None:
+        """Let the engine close the session of `key`, after what it is at. No answer comes."""
+        if self.alive and self._ready:
+            self._pipe.send(Forget(key))
+
+    def cancel(self) -> None:
+        """Ask the job under way to end; it does so within half a second, as 'cancelled'."""
+        if self.busy:
+            self._stop.set()
+
+    def poll(self, wait_seconds: float = 0.0) -> bool:
+        """Run the callbacks of what the engine has sent; True while a job is under way."""
+        while self._flight is not None:
+            flight = self._flight
+            try:
+                if not self._pipe.poll(wait_seconds):
+                    break
+                message = self._pipe.recv()
+            except (EOFError, OSError):
+                self._end(Failed("error", "the engine stopped; nothing is lost, and it starts again with the next round"))
+                break
+            wait_seconds = 0.0
+            if message[0] == "ready":
+                self._ready = True
+                self._send()
+            elif message[0] == "progress" and flight.progress is not None:
+                flight.progress(*message[1:])
+            elif message[0] == "answer":
+                self._flight = None
+                (flight.failed if isinstance(message[1], Failed) else flight.done)(message[1])
+        return self.busy
+
+    def close(self) -> None:
+        """End the process. A job under way is dropped without a callback."""
+        self._flight = None
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        self._ready = False
+        if pipe is not None:
+            pipe.close()
+        if process is not None:
+            if self._stop is not None:
+                self._stop.set()
+            process.join(0.5)
+            if process.is_alive():
+                process.terminate()
+            process.join()
+
+    def _send(self) -> None:
+        """Not before the process reads: a CT is more than a pipe holds, and sending would wait for it to start."""
+        if self._ready and self._flight is not None and not self._flight.sent:
+            self._flight.sent = True
+            self._pipe.send(self._flight.job)
+
+    def _start(self) -> None:
+        flight = self._flight
+        self.close()
+        self._flight = flight
+        self._context.set_executable(self._python)
+        self._pipe, theirs = self._context.Pipe()
+        self._stop = self._context.Event()
+        self._process = self._context.Process(
+            target=serve, args=(theirs, self._stop, *self._arguments), daemon=True, name="ichhpinet engine"
+        )
+        self._process.start()
+        theirs.close()
+        self.starts += 1
+
+    def _end(self, why: Failed) -> None:
+        flight = self._flight
+        self.close()
+        logger.warning("the engine process ended")
+        if flight is not None:
+            flight.failed(why)

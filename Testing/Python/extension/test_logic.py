@@ -1,0 +1,400 @@
+"""The logic in a scene: strokes, rounds, one ordered undo, branches, two volumes, a scene that comes back or goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+
+import ichhpinet as hp
+from extension.scenes import DirectWorker, add_volume, ct_with_air, new_scene, paint, refine, wait
+from ichhpinet.errors import InputError
+from ichhpinet.predictor import Predictor
+from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer.logic import ICHHPINetLogic
+from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
+
+FIRST, SECOND, THIRD = (2, 5, 5), (3, 8, 8), (1, 12, 3)
+
+
+def mask_of(logic: ICHHPINetLogic, volume: Any) -> Any:
+    """The current round's mask."""
+    one = logic.current(volume)
+    assert one is not None
+    return rounds.round_mask(one, volume)
+
+
+def painted(logic: ICHHPINetLogic, volume: Any, segment_id: str = FOREGROUND_ID) -> int:
+    """How many voxels are on the brush."""
+    return int(segment_mask(logic.strokes_node(volume), segment_id, volume).sum())
+
+
+def failures() -> tuple[list[str], Any]:
+    """A list, and what to give as `failed`."""
+    said: list[str] = []
+    return said, lambda kind, sentence: said.append(f"{kind}: {sentence}")
+
+
+# -- rounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_is_what_the_core_computes_from_the_same_strokes(
+    logic: ICHHPINetLogic, volume: Any, weights: Path
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    paint(logic, volume, BACKGROUND_ID, SECOND)
+    refine(logic, volume)
+    session = Predictor.load(weights, "cpu").open(volume_from_node(volume))
+    strokes = np.zeros((2, 5, 16, 16), bool)
+    strokes[0][FIRST], strokes[1][SECOND] = True, True
+    expected = session.refine(hp.Scribbles(*strokes))
+    assert np.array_equal(mask_of(logic, volume), expected.mask)
+    row = logic.table(volume)[0]
+    assert row.volume_ml == pytest.approx(expected.volume_ml, rel=1e-4) and row.strokes == 2
+
+
+def test_each_round_is_a_node_with_its_strokes_hidden_and_only_the_newest_is_seen(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    for voxel in (FIRST, SECOND, THIRD):
+        paint(logic, volume, FOREGROUND_ID, voxel)
+        refine(logic, volume)
+    known = rounds.rounds_of(volume)
+    assert [one.node.GetName() for one in known.values()] == [f"CT ICH round {n}" for n in (1, 2, 3)]
+    assert [bool(one.node.GetDisplayVisibility()) for one in known.values()] == [False, False, True]
+    node = known[3].node
+    assert segment_mask(node, "UsedForeground", volume)[THIRD]
+    assert not node.GetDisplayNode().GetSegmentVisibility("UsedForeground")
+    segment = node.GetSegmentation().GetSegment(rounds.MASK_ID)
+    tag = vtk.reference("")
+    assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tag) and "Hemorrhage" in str(tag)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+    assert hierarchy.GetItemName(folder) == "CT ICH"
+    assert {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(one.node)) for one in known.values()} == {folder}
+
+
+def test_the_brush_is_empty_after_a_round_and_keeps_what_was_painted_meanwhile(
+    logic: ICHHPINetLogic, volume: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    logic.refine(volume, lambda one: None, lambda kind, sentence: None)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    wait(logic)
+    assert painted(logic, volume) == 1
+    assert segment_mask(logic.strokes_node(volume), FOREGROUND_ID, volume)[SECOND]
+    refine(logic, volume)
+    assert painted(logic, volume) == 0
+
+
+def test_strokes_are_obeyed_in_the_scenes_mask(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    paint(logic, volume, BACKGROUND_ID, SECOND)
+    refine(logic, volume)
+    paint(logic, volume, BACKGROUND_ID, THIRD)
+    refine(logic, volume)
+    mask = mask_of(logic, volume)
+    assert mask[FIRST] and not mask[SECOND] and not mask[THIRD]
+
+
+def test_propose_gives_a_first_round_without_strokes_and_only_then(logic: ICHHPINetLogic, volume: Any) -> None:
+    got: list[Any] = []
+    logic.propose(volume, got.append, lambda kind, sentence: got.append(sentence))
+    wait(logic)
+    assert got[0].number == 1 and got[0].strokes == 0
+    with pytest.raises(InputError, match="a proposal comes before the first round; this is round 1"):
+        logic.propose(volume, got.append, lambda kind, sentence: None)
+
+
+# -- undo ------------------------------------------------------------------------------------------------------------
+
+
+def test_strokes_and_rounds_are_undone_and_redone_in_the_order_in_which_they_were_made(
+    logic: ICHHPINetLogic, volume: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    paint(logic, volume, BACKGROUND_ID, THIRD)
+    refine(logic, volume)
+
+    def seen() -> tuple[Any, ...]:
+        shown = rounds.shown_round(volume)
+        return shown, painted(logic, volume), painted(logic, volume, BACKGROUND_ID)
+
+    expected = [(2, 0, 0), (1, 1, 1), (1, 1, 0), (1, 0, 0), (None, 1, 0), (None, 0, 0)]
+    back = [seen()]
+    while logic.undo(volume):
+        back.append(seen())
+    assert back == expected
+    ahead = [seen()]
+    while logic.redo(volume):
+        ahead.append(seen())
+    assert ahead == expected[::-1]
+    assert not logic.can_redo(volume) and logic.can_undo(volume)
+
+
+def test_refining_after_an_undo_starts_a_branch_that_can_be_left_again(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    refine(logic, volume)
+    left = mask_of(logic, volume)
+    logic.undo(volume)
+    logic.undo(volume)
+    paint(logic, volume, BACKGROUND_ID, THIRD)
+    assert refine(logic, volume).parent == 1
+    table = logic.table(volume)
+    assert [(row.number, row.on_line, row.current) for row in table] == [
+        (1, True, False),
+        (2, False, False),
+        (3, True, True),
+    ]
+    logic.return_to(volume, 2)
+    assert np.array_equal(mask_of(logic, volume), left)
+    paint(logic, volume, FOREGROUND_ID, (0, 0, 4))
+    assert refine(logic, volume).parent == 2
+
+
+def test_undo_to_before_the_first_round_starts_again_from_nothing(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    first = mask_of(logic, volume)
+    logic.undo(volume)
+    again = refine(logic, volume)
+    assert (again.number, again.parent) == (2, None)
+    assert np.array_equal(mask_of(logic, volume), first)
+
+
+def test_a_stroke_that_changes_nothing_is_no_step(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    assert not logic.strokes_changed(volume)
+    logic.undo(volume)
+    assert not logic.can_undo(volume)
+
+
+def test_the_table_says_what_changed_against_the_round_before(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, BACKGROUND_ID, SECOND)
+    refine(logic, volume)
+    first, second = logic.table(volume)
+    assert first.delta_ml == pytest.approx(first.volume_ml) and first.delta_percent is None
+    assert second.delta_ml == pytest.approx(second.volume_ml - first.volume_ml)
+    assert second.delta_percent == pytest.approx(100 * second.delta_ml / first.volume_ml)
+
+
+# -- bad input, cancel -----------------------------------------------------------------------------------------------
+
+
+def test_bad_input_is_refused_by_name_and_changes_nothing(logic: ICHHPINetLogic, volume: Any) -> None:
+    with pytest.raises(InputError, match="no volume is chosen"):
+        logic.strokes_node(None)
+    with pytest.raises(InputError, match="no volume is chosen"):
+        logic.undo(add_volume(new_scene()))
+    with pytest.raises(InputError, match="there are no strokes"):
+        logic.refine(volume, lambda one: None, lambda kind, sentence: None)
+    with pytest.raises(InputError, match="there is no round 7; the rounds are none yet"):
+        logic.return_to(volume, 7)
+    assert logic.table(volume) == [] and not logic.can_undo(volume)
+
+
+def test_while_a_round_is_under_way_a_second_is_refused(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    logic.refine(volume, lambda one: None, lambda kind, sentence: None)
+    for action in (
+        lambda: logic.refine(volume, lambda one: None, lambda kind, sentence: None),
+        lambda: logic.undo(volume),
+        lambda: logic.return_to(volume, 1),
+    ):
+        with pytest.raises(InputError, match="a round is under way"):
+            action()
+    wait(logic)
+    assert len(logic.table(volume)) == 1
+
+
+def test_a_cancelled_round_leaves_everything_as_it_was(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    logic.cancel()
+    wait(logic)
+    assert said[0].startswith("cancelled:") and len(said) == 1
+    assert len(logic.table(volume)) == 1 and painted(logic, volume) == 1
+    assert refine(logic, volume).number == 2
+
+
+# -- volumes and scenes ----------------------------------------------------------------------------------------------
+
+
+def test_two_volumes_do_not_see_each_others_work(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    other = add_volume(scene, ct_with_air(seed=3), "other")
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    paint(logic, other, FOREGROUND_ID, SECOND)
+    refine(logic, volume)
+    assert painted(logic, other) == 1 and logic.table(other) == []
+    refine(logic, other)
+    paint(logic, volume, FOREGROUND_ID, THIRD)
+    refine(logic, volume)
+    assert [len(logic.table(one)) for one in (volume, other)] == [2, 1]
+    assert rounds.shown_round(other) == 1
+
+
+def saved_and_read(scene: Any, folder: Path) -> Any:
+    """The scene as it is after saving and opening it in another application."""
+    file = folder / "scene.mrml"
+    scene.SetRootDirectory(str(folder))
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLStorableNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLStorableNode")
+        if node.GetStorageNode() is None:
+            node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        if storage is not None:
+            storage.SetFileName(str(folder / f"{node.GetID()}.{storage.GetDefaultWriteFileExtension()}"))
+            assert storage.WriteData(node), node.GetName()
+    scene.SetURL(str(file))
+    assert scene.Commit()
+    read = new_scene()
+    read.SetURL(str(file))
+    assert read.Connect()
+    return read
+
+
+def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
+    logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path, tmp_path: Path
+) -> None:
+    for voxel in (FIRST, SECOND):
+        paint(logic, volume, FOREGROUND_ID, voxel)
+        refine(logic, volume)
+    logic.undo(volume)
+    logic.undo(volume)
+    paint(logic, volume, BACKGROUND_ID, (2, 9, 9))
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, THIRD)
+    read = saved_and_read(scene, tmp_path)
+    other = read.GetFirstNodeByName("CT")
+    with_restored = ICHHPINetLogic(read, DirectWorker(weights))
+    assert [(row.number, row.on_line, row.current) for row in with_restored.table(other)] == [
+        (1, True, False),
+        (2, False, False),
+        (3, True, True),
+    ]
+    for number, one in rounds.rounds_of(volume).items():
+        assert np.array_equal(
+            rounds.round_mask(rounds.rounds_of(other)[number], other), rounds.round_mask(one, volume)
+        )
+    assert painted(with_restored, other) == 1
+    live, restored = refine(logic, volume), refine(with_restored, other)
+    assert (live.number, live.parent) == (restored.number, restored.parent) == (4, 3)
+    assert np.array_equal(mask_of(logic, volume), mask_of(with_restored, other))
+    while with_restored.undo(other):
+        pass
+    assert rounds.shown_round(other) is None
+
+
+def test_memory_of_another_ct_is_refused_by_name_and_the_rounds_stay(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    from ICHHPINetSlicer.nodes import voxels
+
+    voxels(volume.GetImageData())[1, 1, 1] += 50
+    volume.GetImageData().Modified()
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    wait(logic)
+    assert said == ["input: the session was made on another CT; open it on the CT that it was saved with"]
+    assert len(logic.table(volume)) == 1
+    logic.start_anew(volume)
+    refine(logic, volume)
+    assert [(row.number, row.on_line) for row in logic.table(volume)] == [(1, True)]
+
+
+def test_damaged_memory_is_refused_by_name(logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    scene.GetFirstNodeByClass("vtkMRMLTextNode").SetText("not base64!")
+    logic.close()
+    with pytest.raises(InputError, match="memory is damaged"):
+        refine(ICHHPINetLogic(scene, DirectWorker(weights)), volume)
+
+
+def test_a_volume_deleted_mid_round_takes_its_round_with_it(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    other = add_volume(scene, name="other")
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    scene.RemoveNode(volume)
+    wait(logic)
+    assert said == []
+    paint(logic, other, FOREGROUND_ID, FIRST)
+    assert refine(logic, other).number == 1
+
+
+def test_a_scene_closed_mid_round_is_empty_and_the_next_volume_works(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    scene.Clear(False)
+    wait(logic)
+    assert said == [] and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    fresh = add_volume(scene)
+    paint(logic, fresh, FOREGROUND_ID, FIRST)
+    assert refine(logic, fresh).number == 1
+
+
+def test_a_strokes_node_that_the_user_deleted_is_made_again(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    scene.RemoveNode(logic.strokes_node(volume))
+    assert painted(logic, volume) == 0
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    assert refine(logic, volume).number == 1
+
+
+def test_closing_the_logic_leaves_no_observer_behind(volume: Any, scene: Any, weights: Path) -> None:
+    events = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, slicer.vtkMRMLScene.StartCloseEvent
+    before = [scene.HasObserver(event) for event in events]
+    one = ICHHPINetLogic(scene, DirectWorker(weights))
+    assert all(scene.HasObserver(event) for event in events)
+    one.close()
+    assert [scene.HasObserver(event) for event in events] == before
+
+
+# -- out -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii.gz"])
+def test_the_exported_mask_lies_where_the_volume_does(
+    logic: ICHHPINetLogic, volume: Any, tmp_path: Path, ending: str
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    file = tmp_path / f"mask{ending}"
+    logic.export(volume, 1, file)
+    image, ct = sitk.ReadImage(str(file)), volume_from_node(volume)
+    assert np.array_equal(sitk.GetArrayFromImage(image) > 0, mask_of(logic, volume))
+    assert np.allclose(image.GetSpacing(), ct.spacing_mm[::-1]) and np.allclose(image.GetOrigin(), ct.origin)
+
+
+def test_the_final_mask_is_copied_beside_other_segments(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    from ICHHPINetSlicer.nodes import set_segment
+
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    own = np.zeros((5, 16, 16), bool)
+    own[1:4, 2:9, 2:9] = True
+    set_segment(target, "tumour", own, volume, "Tumour", (0, 1, 0))
+    twice = [rounds.copy_into(one, volume, target, "Haemorrhage") for _ in range(2)]
+    assert len(set(twice)) == 2
+    assert np.array_equal(segment_mask(target, "tumour", volume), own)
+    assert all(np.array_equal(segment_mask(target, name, volume), mask_of(logic, volume)) for name in twice)
