@@ -1,1 +1,1 @@
-"""ICHHPINet in 3D Slicer: everything that may import slicer or vtk. Qt stays in widget.py; torch in the engine process."""
+"""ICHHPINet in 3D Slicer: all that may import slicer or vtk. Qt stays in widget.py, torch in the engine process."""

@@ -1,4 +1,4 @@
-"""One ordered list of strokes and rounds per volume: what undo and redo walk along. Plain values; no MRML, no engine."""
+"""One ordered list of strokes and rounds per volume, which undo and redo walk along. Plain values; no MRML."""
 
 from __future__ import annotations
 

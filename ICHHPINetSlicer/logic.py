@@ -1,4 +1,4 @@
-"""ICHHPINetLogic: per volume node the strokes, the rounds and the way back; the engine's jobs, and what becomes of them.
+"""ICHHPINetLogic: a volume node's strokes, rounds and the way back; the engine's jobs, and what becomes of them.
 
 Nothing here blocks: rounds are asked for, and land in the scene when `poll` is called. One volume's work never touches
 another's.
@@ -130,7 +130,7 @@ class ICHHPINetLogic:
         return self.worker.poll(wait_seconds)
 
     def undo(self, volume: Node) -> bool:
-        """One step back, a stroke or a round; False where there is none. Raises: InputError while a round is under way."""
+        """One step back, a stroke or a round; False where there is none. Raises: InputError while the engine works."""
         return self._walk(volume, History.undone)
 
     def redo(self, volume: Node) -> bool:

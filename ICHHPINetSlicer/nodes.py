@@ -1,4 +1,4 @@
-"""MRML nodes <-> numpy: a volume node as CTVolume, painted segments as Scribbles, masks as segments. Geometry both ways.
+"""MRML nodes <-> numpy: volume node to CTVolume, painted segments to Scribbles, masks to segments. Geometry both ways.
 
 Only MRML and VTK classes, so that it runs the same in 3D Slicer and on slicer-core.
 """
@@ -37,7 +37,8 @@ def volume_from_node(node: Node) -> CTVolume:
     if image is None:
         raise InputError("the volume holds no image; it must be a head CT")
     if image.GetNumberOfScalarComponents() != 1:
-        raise InputError(f"the volume has {image.GetNumberOfScalarComponents()} values a voxel; it must be a CT with one")
+        count = image.GetNumberOfScalarComponents()
+        raise InputError(f"the volume has {count} values a voxel; it must be a CT, with one")
     matrix = RAS_TO_LPS @ ijk_to_ras(node)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 
+STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
+
 Done = Callable[[Any], None]
 Fail = Callable[[Failed], None]
 Progress = Callable[[float, str], None]
@@ -97,7 +99,7 @@ class Worker:
                     break
                 message = self._pipe.recv()
             except (EOFError, OSError):
-                self._end(Failed("error", "the engine stopped; nothing is lost, and it starts again with the next round"))
+                self._end(Failed("error", STOPPED))
                 break
             wait_seconds = 0.0
             if message[0] == "ready":

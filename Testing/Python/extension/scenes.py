@@ -1,4 +1,4 @@
-"""Scenes on slicer-core with a CT in them, strokes painted as the Segment Editor does, and an engine in this process."""
+"""Scenes on slicer-core with a CT in them, strokes as the Segment Editor paints them, an engine in this process."""
 
 from __future__ import annotations
 

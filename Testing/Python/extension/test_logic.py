@@ -287,9 +287,7 @@ def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
         (3, True, True),
     ]
     for number, one in rounds.rounds_of(volume).items():
-        assert np.array_equal(
-            rounds.round_mask(rounds.rounds_of(other)[number], other), rounds.round_mask(one, volume)
-        )
+        assert np.array_equal(rounds.round_mask(rounds.rounds_of(other)[number], other), rounds.round_mask(one, volume))
     assert painted(with_restored, other) == 1
     live, restored = refine(logic, volume), refine(with_restored, other)
     assert (live.number, live.parent) == (restored.number, restored.parent) == (4, 3)

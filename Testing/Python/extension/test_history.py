@@ -1,0 +1,76 @@
+"""The ordered list of strokes and rounds: undo and redo are each other's inverse, whatever was done before."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ICHHPINetSlicer.history import History, Moment, Strokes
+
+SHAPE = (2, 3, 3)
+
+
+def strokes(seed: int) -> Strokes:
+    """Random strokes; 0: none."""
+    labels = np.random.default_rng(seed).integers(0, 3, SHAPE) * (seed > 0)
+    return Strokes.of(labels == 1, labels == 2)
+
+
+moments = st.builds(lambda number, seed: Moment(number or None, strokes(seed)), st.integers(0, 3), st.integers(0, 4))
+steps = st.lists(st.one_of(st.sampled_from(["undo", "redo"]), moments), max_size=30)
+
+
+def played(what: list[str | Moment]) -> History:
+    """A history after these steps."""
+    history = History.started([], strokes(0))
+    for step in what:
+        if isinstance(step, Moment):
+            history = history.then(step)
+        else:
+            history = history.undone() if step == "undo" else history.redone()
+    return history
+
+
+@given(steps)
+def test_undo_then_redo_is_the_identity(what: list[str | Moment]) -> None:
+    history = played(what)
+    if history.can_undo:
+        assert history.undone().redone() == history
+    if history.can_redo:
+        assert history.redone().undone() == history
+
+
+@given(steps, moments)
+def test_a_new_moment_is_the_present_one_and_undo_leads_to_the_one_before(
+    what: list[str | Moment], moment: Moment
+) -> None:
+    before = played(what)
+    after = before.then(moment)
+    assert after.now == moment
+    if after is not before:
+        assert not after.can_redo and after.undone().now == before.now
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_what_was_painted_since_is_what_is_left(first: int, second: int) -> None:
+    used, now = strokes(first), strokes(second)
+    left = now.without(used).labels()
+    assert np.array_equal(left != 0, now.labels() != used.labels()) or (left[now.labels() == 0] == 0).all()
+    assert np.array_equal(left[left != 0], now.labels()[left != 0])
+    assert not now.without(now).labels().any()
+
+
+def test_strokes_come_back_as_they_were() -> None:
+    packed = strokes(3)
+    scribbles = packed.scribbles()
+    assert Strokes.of(scribbles.foreground, scribbles.background) == packed
+
+
+def test_a_saved_line_of_rounds_can_be_undone_one_by_one() -> None:
+    history = History.started([1, 3], strokes(2))
+    numbers = [history.now.number]
+    while history.can_undo:
+        history = history.undone()
+        numbers.append(history.now.number)
+    assert numbers == [3, 3, 1, None]

@@ -1,0 +1,159 @@
+"""The engine in a process of its own: the same rounds, cancel, progress, one job at a time, death and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extension.scenes import add_volume, ct_with_air, paint, refine, wait
+from ichhpinet.errors import Cancelled, InputError
+from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer.engine import Engine, Look, Open, Refine
+from ICHHPINetSlicer.logic import ICHHPINetLogic
+from ICHHPINetSlicer.nodes import FOREGROUND_ID
+from ICHHPINetSlicer.worker import Worker
+
+FIRST, SECOND = (2, 5, 5), (3, 8, 8)
+
+
+def labels(*voxels: tuple[int, int, int]) -> Any:
+    """A label map with foreground strokes."""
+    out = np.zeros((5, 16, 16), np.uint8)
+    for voxel in voxels:
+        out[voxel] = 1
+    return out
+
+
+def never() -> bool:
+    """No cancel."""
+    return False
+
+
+def silent(fraction: float, what: str) -> None:
+    """No progress."""
+
+
+# -- the process -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_process(scene: Any, weights: Path) -> Iterator[ICHHPINetLogic]:
+    """The logic of the scene, with a real engine process."""
+    one = ICHHPINetLogic(scene, Worker(str(weights), "cpu"))
+    yield one
+    one.close()
+
+
+def test_a_process_gives_the_rounds_that_the_same_engine_gives_here(
+    in_process: ICHHPINetLogic, logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    told: list[tuple[float, str]] = []
+    here = add_volume(scene, name="here")
+    for voxel in (FIRST, SECOND):
+        paint(in_process, volume, FOREGROUND_ID, voxel)
+        in_process.refine(
+            volume, lambda one: None, lambda kind, sentence: pytest.fail(sentence), lambda *what: told.append(what)
+        )
+        wait(in_process)
+        paint(logic, here, FOREGROUND_ID, voxel)
+        refine(logic, here)
+    assert told and all(0 <= fraction <= 1 for fraction, _ in told)
+    for number, one in rounds.rounds_of(volume).items():
+        same = rounds.rounds_of(here)[number]
+        assert np.array_equal(rounds.round_mask(one, volume), rounds.round_mask(same, here))
+
+
+def test_an_engine_that_dies_is_reported_and_the_next_round_goes_on_from_the_last(
+    in_process: ICHHPINetLogic, volume: Any
+) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    paint(in_process, volume, FOREGROUND_ID, SECOND)
+    in_process.worker._process.kill()
+    in_process.worker._process.join()
+    one = refine(in_process, volume)
+    assert (one.number, one.parent) == (2, 1) and in_process.worker.starts == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
+def test_an_engine_that_dies_mid_round_fails_that_round_alone(in_process: ICHHPINetLogic, volume: Any) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    paint(in_process, volume, FOREGROUND_ID, SECOND)
+    os.kill(in_process.worker._process.pid, signal.SIGSTOP)
+    said: list[str] = []
+    in_process.refine(volume, lambda one: said.append("done"), lambda kind, sentence: said.append(sentence))
+    in_process.worker._process.kill()
+    wait(in_process)
+    assert said == ["the engine stopped; nothing is lost, and it starts again with the next round"]
+    assert len(in_process.table(volume)) == 1
+    assert refine(in_process, volume).number == 2
+
+
+def test_a_cancel_reaches_the_process(in_process: ICHHPINetLogic, volume: Any) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    said: list[str] = []
+    in_process.refine(volume, lambda one: said.append("done"), lambda kind, sentence: said.append(kind))
+    in_process.cancel()
+    wait(in_process)
+    assert said == ["cancelled"]
+    assert refine(in_process, volume).number == 1
+
+
+def test_closing_ends_the_process_and_calls_nobody(in_process: ICHHPINetLogic, volume: Any) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    said: list[str] = []
+    in_process.refine(volume, lambda one: said.append("done"), lambda kind, sentence: said.append(kind))
+    process = in_process.worker._process
+    in_process.worker.close()
+    assert not process.is_alive() and not in_process.worker.busy and said == []
+
+
+def test_a_second_job_is_refused(weights: Path) -> None:
+    worker = Worker(str(weights), "cpu")
+    try:
+        worker.submit(Look("nobody", 1), print, print)
+        with pytest.raises(InputError, match="a round is under way"):
+            worker.submit(Look("nobody", 1), print, print)
+    finally:
+        worker.close()
+
+
+# -- the engine ------------------------------------------------------------------------------------------------------
+
+
+def test_features_above_the_cap_are_let_go_and_the_rounds_go_on_as_if_they_had_not_been(weights: Path) -> None:
+    tight, roomy = Engine(str(weights), "cpu", features_cap_bytes=0), Engine(str(weights), "cpu")
+    for engine in (tight, roomy):
+        for key, seed in (("a", 1), ("b", 2)):
+            engine.answer(Open(key, ct_with_air(seed=seed)), silent, never)
+            engine.answer(Refine(key, None, labels(FIRST)), silent, never)
+    assert tight._volumes["a"].session is None and roomy._volumes["a"].session is not None
+    answers = [engine.answer(Refine("a", 1, labels(SECOND)), silent, never) for engine in (tight, roomy)]
+    assert np.array_equal(answers[0].mask, answers[1].mask) and answers[0].number == 2
+    assert tight._volumes["b"].session is None
+
+
+def test_a_cancelled_opening_leaves_nothing_open(weights: Path) -> None:
+    engine = Engine(str(weights), "cpu")
+    with pytest.raises(Cancelled):
+        engine.answer(Open("a", ct_with_air()), silent, lambda: True)
+    with pytest.raises(InputError, match="the volume is not open"):
+        engine.answer(Refine("a", None, labels(FIRST)), silent, never)
+
+
+def test_the_uncertainty_of_a_round_can_be_asked_for(weights: Path) -> None:
+    engine = Engine(str(weights), "cpu")
+    engine.answer(Open("a", ct_with_air()), silent, never)
+    engine.answer(Refine("a", None, labels(FIRST)), silent, never)
+    uncertainty = engine.answer(Look("a", 1), silent, never)
+    assert uncertainty.dtype == np.uint8 and uncertainty.shape == (5, 16, 16)
+    assert uncertainty[FIRST] == 0 and uncertainty.any()
+    with pytest.raises(InputError, match="there is no round 9"):
+        engine.answer(Look("a", 9), silent, never)
