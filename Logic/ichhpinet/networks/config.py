@@ -48,6 +48,8 @@ class ModelConfig:
     """Channels of the mask decoder, coarse to fine, from the memory's stride to stride 2."""
     refine_channels: int
     """Channels of a last stage at stride 1 that sees the image; 0: the logits are interpolated, as published."""
+    boundary_channels: int = 0
+    """Channels of a head at stride 1 that corrects the joined logits along the border; 0: none, as published."""
     read_limit: int = 6
     """A read of the memory looks at no more than this many corrected slices, the nearest, and one recent one."""
     wave_slices: int = 1
@@ -124,6 +126,7 @@ class ModelConfig:
             value_channels=64,
             decoder_widths=(96, 48, 24),
             refine_channels=8,
+            boundary_channels=16,
             wave_slices=3,
         )
         return replace(config, **switches)
@@ -144,6 +147,7 @@ class ModelConfig:
             value_channels=8,
             decoder_widths=(8, 6, 4),
             refine_channels=2,
+            boundary_channels=2,
         )
         return cls.compact(**(small | switches))
 

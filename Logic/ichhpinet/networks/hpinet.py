@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..preprocessing import CHANNELS, compose, stroke_maps
+from .boundary import BoundaryHead
 from .config import ModelConfig
 from .fcm import FeatureConvertModule
 from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, readout
@@ -84,6 +85,7 @@ class HPINet(nn.Module):
         width_at = dict(zip(self.decoder.strides, c.decoder_widths))
         self.fused_strides = tuple(2 << i for i in range(3))  # volume strides 1, 2, 4 on the slice grid
         self.fcm = FeatureConvertModule(c.volume_widths[:3], tuple(width_at[s] for s in self.fused_strides))
+        self.boundary = BoundaryHead(prompts, c.boundary_channels) if c.boundary_channels else None
 
     def encode(self, image: Tensor) -> SliceFeatures:
         """Image-only features of N slices (N, h, w): once when a volume is opened, never again."""
@@ -112,9 +114,22 @@ class HPINet(nn.Module):
         logits = self._propagate(inputs, features, memory, converted, volume_logits, tick)
         logits = _join(logits, touched_logits, inputs.touched)
         if volume_logits is not None:
-            # Both branches have a say: what is carried on far from a stroke, the volume may know to be bone or noise.
-            logits = 0.5 * (logits + F.interpolate(volume_logits[:, 0], logits.shape[2:], mode="bilinear"))
+            logits = self._weigh(inputs, volume_prompts[1], logits, volume_logits, partial(tick, 1.0))
         return RoundOutputs(logits, volume_logits, touched_logits, self.fcm.logits(converted), memory)
+
+    def _weigh(
+        self, inputs: RoundInputs, maps: Tensor, logits: Tensor, volume_logits: Tensor, between: Callable[[], None]
+    ) -> Tensor:
+        """Both branches have a say: what is carried on far from a stroke, the volume may know to be bone or noise."""
+        wide = F.interpolate(volume_logits[:, 0], logits.shape[2:], mode="bilinear")
+        joined = 0.5 * (logits + wide)
+        if self.boundary is None:
+            return joined
+        strokes = F.interpolate(maps.transpose(1, 2).flatten(0, 1), logits.shape[2:], mode="bilinear")
+        prompts = compose(inputs.image.flatten(0, 1), inputs.previous.flatten(0, 1), strokes)
+        said = torch.stack([logits.flatten(0, 1), wide.flatten(0, 1)], 1)
+        correction: Tensor = self.boundary(prompts, said, between)
+        return joined + correction.view_as(joined)
 
     def _volume_prompts(self, inputs: RoundInputs, between: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
         """Image and stroke maps on the volume grid: (B, d, h/2, w/2) and (B, 3, d, h/2, w/2)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..preprocessing import CHANNELS
 from .config import ModelConfig
 from .hpinet import HPINet
 from .mpffm import readout
@@ -37,10 +38,15 @@ def count_millions(*modules: nn.Module) -> float:
 
 
 def costs(config: ModelConfig, slices: int = SLICES, pixels: int = PIXELS) -> list[Cost]:
-    """VIM, SIM, FCM and MPFFM of a network, on (slices, pixels, pixels). Nothing is allocated: shapes alone run."""
+    """VIM, SIM, FCM, MPFFM, and the boundary head where there is one, on (slices, pixels, pixels).
+
+    Nothing is allocated: shapes alone run.
+    """
     with torch.device("meta"):
         network = HPINet(config).eval()
-        volume, plane = torch.empty(1, 4, slices, pixels // 2, pixels // 2), torch.empty(1, 4, pixels, pixels)
+        channels = len(CHANNELS)
+        volume = torch.empty(1, channels, slices, pixels // 2, pixels // 2)
+        plane = torch.empty(1, channels, pixels, pixels)
         image, thickness = torch.empty(slices, 1, pixels, pixels), torch.empty(1, 1)
     maps = network.vim(volume, thickness)[1]
     features = network.encode(image[:, 0])
@@ -57,12 +63,18 @@ def costs(config: ModelConfig, slices: int = SLICES, pixels: int = PIXELS) -> li
         return network.decoder(fused, read, features, image)  # type: ignore[no-any-return]
 
     mpffm = count_millions(network.query_encoder, network.memory_encoder, network.decoder)
-    return [
+    rows = [
         Cost("VIM", count_millions(network.vim), _gflop(lambda: network.vim(volume, thickness))),
         Cost("SIM", count_millions(network.sim), _gflop(lambda: network.sim(plane))),
         Cost("FCM", count_millions(network.fcm), _gflop(lambda: network.fcm(maps))),
         Cost("MPFFM", mpffm, _gflop(propagate)),
     ]
+    boundary = network.boundary
+    if boundary is not None:
+        with torch.device("meta"):
+            told, said = torch.empty(slices, channels, pixels, pixels), torch.empty(slices, 2, pixels, pixels)
+        rows.append(Cost("border", count_millions(boundary), _gflop(lambda: boundary(told, said))))
+    return rows
 
 
 def _gflop(run: Callable[[], object]) -> float:
@@ -82,7 +94,8 @@ def summary(name: str) -> str:
         f"{'module':<8}{'parameters':>14}{'authors code':>16}{'GFLOP':>12}",
     ]
     for row in rows:
-        published = f"{PUBLISHED_MILLIONS[row.name]:.1f} M" if name == "paper" else ""
+        known = PUBLISHED_MILLIONS.get(row.name) if name == "paper" else None
+        published = "" if known is None else f"{known:.1f} M"
         lines.append(f"{row.name:<8}{row.millions:>12.2f} M{published:>16}{row.gflop:>12,.0f}")
     lines.append(f"GFLOP: first round on {SLICES} slices of {PIXELS} x {PIXELS} working pixels, one slice touched.")
     if name == "paper":

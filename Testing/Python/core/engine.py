@@ -37,6 +37,8 @@ def tiny_network(seed: int = 1, **switches: Any) -> HPINet:
         for head in (network.vim.head, network.sim.head, network.decoder.head):
             head.weight.mul_(4)
             head.bias.zero_()
+        if network.boundary is not None:  # starts at 0, which would hide it
+            network.boundary.last.weight.copy_(torch.randn(network.boundary.last.weight.shape, generator=generator))
     return network
 
 

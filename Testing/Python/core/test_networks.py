@@ -12,8 +12,10 @@ from torch import Tensor
 
 from core.engine import play, round_inputs, tiny_network
 from ichhpinet.errors import InputError
-from ichhpinet.networks import HPINet, Memory, ModelConfig, hpinet
+from ichhpinet.networks import HPINet, Memory, ModelConfig, boundary, hpinet
+from ichhpinet.networks.boundary import BoundaryHead
 from ichhpinet.networks.mpffm import affinity, readout
+from ichhpinet.networks.summary import costs
 
 # The paper's sizes as this code builds them; the volume and slice branches are the published ones.
 PAPER_PARAMETERS = {
@@ -82,6 +84,16 @@ def test_the_paper_runs_from_prompts_to_logits_on_shapes_alone() -> None:
     assert features.coarse.shape == (16, 1024, 4, 4)
     assert sorted(fused) == [2, 4, 8]
     assert decoded.shape == (16, 1, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["paper", "compact", "tiny"])
+def test_the_summary_counts_what_the_network_has(name: str) -> None:
+    with torch.device("meta"):
+        network = HPINet(ModelConfig.named(name))
+    rows = costs(ModelConfig.named(name), slices=4, pixels=64)
+    assert [row.name for row in rows] == ["VIM", "SIM", "FCM", "MPFFM"] + ["border"] * (name != "paper")
+    assert sum(row.millions for row in rows) == pytest.approx(sum(p.numel() for p in network.parameters()) / 1e6)
+    assert all(row.gflop > 0 for row in rows)
 
 
 # -- shapes, evaluation ----------------------------------------------------------------------------------------------
@@ -374,6 +386,7 @@ def test_volume_only_is_the_volume_branch_interpolated_and_nothing_is_propagated
 
 def test_the_result_is_the_mean_of_what_the_slices_and_the_volume_say(monkeypatch: pytest.MonkeyPatch) -> None:
     network = same_weights()
+    network.boundary = None
     given = round_inputs((6, 16, 16), touched=(2,))
     with torch.no_grad():
         outputs = play(network, *given)
@@ -387,6 +400,37 @@ def test_the_result_is_the_mean_of_what_the_slices_and_the_volume_say(monkeypatc
     torch.testing.assert_close(outputs.logits[:, far], 0.5 * (slices[0] + volume)[:, far])
     on_it = 0.5 * (0.5 * (slices[0][:, 2] + outputs.touched_logits) + volume[:, 2])
     torch.testing.assert_close(outputs.logits[:, 2], on_it)
+
+
+def test_the_boundary_head_starts_as_no_correction_at_all() -> None:
+    head = BoundaryHead(5, 4)
+    assert not head(torch.randn(3, 5, 16, 16), torch.randn(3, 2, 16, 16)).any()
+
+
+def test_the_boundary_head_corrects_the_joined_logits_and_hears_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_network()
+    given = round_inputs((6, 16, 16), touched=(2,))
+    with_head = play(network, *given).logits
+    monkeypatch.setattr(network, "boundary", None)
+    assert not torch.equal(play(network, *given).logits, with_head)
+    head = tiny_network().boundary
+    assert head is not None
+    prompts, said = torch.randn(1, 5, 16, 16), torch.randn(1, 2, 16, 16)
+    before = head(prompts, said)
+    for channel in range(7):
+        told = [prompts.clone(), said.clone()]
+        told[channel >= 5][:, channel % 5] += 1
+        assert not torch.equal(head(*told), before), channel
+
+
+def test_the_boundary_head_takes_slices_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, ticks = tiny_network().boundary, []
+    assert head is not None
+    prompts, said = torch.randn(7, 5, 16, 16), torch.randn(7, 2, 16, 16)
+    whole = head(prompts, said)
+    monkeypatch.setattr(boundary, "SLICES", 3)
+    torch.testing.assert_close(head(prompts, said, lambda: ticks.append(1)), whole)
+    assert len(ticks) == 3
 
 
 def test_slice_only_never_runs_the_volume_branch(monkeypatch: pytest.MonkeyPatch) -> None:

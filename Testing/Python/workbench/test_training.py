@@ -16,7 +16,9 @@ import torch
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig
 from ichhpinet.preprocessing import normalise
+from ichhpinet_workbench.phantom import Phantom
 from ichhpinet_workbench.training import checkpoints, loop, pool, selection
+from ichhpinet_workbench.training import partner as partner_module
 from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
@@ -36,14 +38,14 @@ def toy_head(seed: int, pixel_mm: float = 1.0) -> Head:
     blood = np.zeros(hu.shape, bool)
     blood[1:4, 8:16, 8:18] = blood[3:5, 26:32, 25:33] = True
     hu[blood] += 30
-    return Head(hu.astype(np.float16), blood, (5.0, pixel_mm, pixel_mm))
+    return Head(hu.astype(np.float16), blood.astype(np.float16), (5.0, pixel_mm, pixel_mm))
 
 
 def toy_case(seed: int, thickness_mm: float, pixel_mm: float) -> tuple[torch.Tensor, np.ndarray, torch.Tensor]:
     """A case of model selection in a moment."""
     head = toy_head(seed)
     image = normalise(torch.from_numpy(head.hu[:, :32, :32].astype(np.float32)))
-    return image[None], head.blood[:, :32, :32], torch.tensor([head.spacing_mm], dtype=torch.float32)
+    return image[None], head.blood[:, :32, :32] >= 0.5, torch.tensor([head.spacing_mm], dtype=torch.float32)
 
 
 @pytest.fixture
@@ -102,6 +104,21 @@ def test_crops_are_normalised_images_with_their_blood() -> None:
     assert batch.spacing_mm.tolist() == [[5.0, 1.0, 1.0]] * 8
     blood, rest = batch.image[batch.truth == 1], batch.image[(batch.truth == 0) & (batch.image > -1)]
     assert blood.mean() > rest.mean() + 0.3
+
+
+def test_a_head_is_scanned_finely_and_averaged_to_working_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float, float]] = []
+
+    def fine(seed: int, *, spacing_mm: tuple[float, float, float], **_: object) -> Phantom:
+        asked.append(spacing_mm)
+        hu = np.arange(2 * 5 * 6, dtype=np.float32).reshape(2, 5, 6)
+        return Phantom(hu, (hu % 3 == 0).astype(np.uint8), spacing_mm)
+
+    monkeypatch.setattr(pool, "generate", fine)
+    head = pool.make_head(1, 1.0, thickness_mm=4.0)
+    assert asked == [(4.0, 0.5, 0.5)] and head.spacing_mm == (4.0, 1.0, 1.0)
+    assert head.hu.shape == (2, 2, 3) and head.hu[0, 0, 0] == np.mean([0, 1, 6, 7])
+    assert head.blood[0, 0, 0] == 0.5  # 0 and 6 of the four
 
 
 @pytest.mark.usefixtures("toys")
@@ -187,7 +204,20 @@ def test_an_island_that_is_refused_leaves_the_truth_whole_and_only_if_it_is_not_
     inputs = partner.inputs(first=False)
     assert torch.all(partner.truth <= batch.truth)
     assert partner.truth.sum() < batch.truth.sum()
-    assert torch.all(partner.truth[inputs.painted[:, 0]] == 1)
+    on_blood = inputs.painted[:, 0] & (batch.truth >= 0.5)  # a careless hand may slip off it
+    assert torch.all(partner.truth[on_blood] == 1)
+
+
+@pytest.mark.usefixtures("toys")
+def test_now_and_then_strokes_confirm_blood_that_the_mask_has_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    def painted(confirm: float) -> int:
+        monkeypatch.setattr(partner_module, "CONFIRM", confirm)
+        batch = batch_of(4)
+        partner = Partner(batch, replace(TOY, corrupt=0.0, refuse=0.0, paper_points=0.0), np.random.default_rng(0))
+        partner.previous = batch.truth.clone()
+        return int((partner.inputs(first=False).painted[:, 0] & (batch.truth >= 0.5)).sum())
+
+    assert painted(0.0) == 0 < painted(1.0)
 
 
 @pytest.mark.usefixtures("toys")

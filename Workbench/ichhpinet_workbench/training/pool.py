@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..phantom import generate
 
 THICKNESS_MM = (2.0, 8.0)  # of a working slice: thinner ones are merged before the network sees them
 CENTRED = 0.75  # share of crops that hold a lesion voxel
+FINE = 2  # heads are scanned on pixels this much smaller than the working ones, then averaged, as a real CT is
 LESION_MARGIN = 0.35  # a lesion lies within this share of the crop around its centre
 
 
@@ -24,25 +26,43 @@ class Head(NamedTuple):
     """One synthetic head on the working grid."""
 
     hu: np.ndarray  # (D, H, W) float16, clipped as in preprocessing
-    blood: np.ndarray  # (D, H, W) bool
+    blood: np.ndarray  # (D, H, W) float16, share of the voxel that is labelled
     spacing_mm: tuple[float, float, float]
 
 
 class Batch(NamedTuple):
-    """B crops: image normalised, truth in {0, 1}, both (B, d, h, w); brain bool; spacing (B, 3)."""
+    """B crops: image normalised, truth the share of a voxel in [0, 1], both (B, d, h, w); spacing (B, 3)."""
 
     image: Tensor
     truth: Tensor
     spacing_mm: Tensor
 
 
-def make_head(seed: int, pixel_mm: float = 1.0) -> Head:
-    """The head of a seed, synthesised directly at the working pixel size."""
-    rng = np.random.default_rng((seed, 7))
-    thickness = float(np.exp(rng.uniform(*np.log(THICKNESS_MM))))
-    phantom = generate(seed, spacing_mm=(thickness, pixel_mm, pixel_mm), family="train")
-    hu = np.clip(phantom.hu, AIR_HU, BONE_HU).astype(np.float16)
-    return Head(hu, phantom.mask, phantom.spacing_mm)
+def make_head(
+    seed: int,
+    pixel_mm: float = 1.0,
+    *,
+    thickness_mm: float | None = None,
+    kinds: Sequence[str] | None = None,
+    family: str = "train",
+) -> Head:
+    """The head of a seed on working pixels. thickness_mm: None draws one of THICKNESS_MM; kinds, family: of `generate`.
+
+    Where blood meets bone, and where it is thin, a scan on working pixels would be labelled otherwise.
+    """
+    if thickness_mm is None:
+        rng = np.random.default_rng((seed, 7))
+        thickness_mm = float(np.exp(rng.uniform(*np.log(THICKNESS_MM))))
+    phantom = generate(seed, spacing_mm=(thickness_mm, pixel_mm / FINE, pixel_mm / FINE), kinds=kinds, family=family)
+    hu, blood = _averaged(np.clip(phantom.hu, AIR_HU, BONE_HU)), _averaged(phantom.mask)
+    return Head(hu, blood, (thickness_mm, pixel_mm, pixel_mm))
+
+
+def _averaged(fine: np.ndarray) -> np.ndarray:
+    """(D, H, W) of any type -> (D, H / FINE, W / FINE) float16 means; an odd last row or column is left out."""
+    depth, height, width = (fine.shape[0], *(n // FINE for n in fine.shape[1:]))
+    blocks = fine[:, : height * FINE, : width * FINE].reshape(depth, height, FINE, width, FINE)
+    return blocks.mean(axis=(2, 4), dtype=np.float32).astype(np.float16)
 
 
 def _work(seeds: range, pixel_mm: float, out: multiprocessing.Queue[Head]) -> None:
@@ -119,7 +139,7 @@ def _crop(
     head: Head, crop: tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, tuple[float, float, float]]:
     """A crop in HU and its truth, mirrored at random; beyond the head is air."""
-    blood = np.argwhere(head.blood) if rng.random() < CENTRED else np.empty((0, 3), int)
+    blood = np.argwhere(head.blood >= 0.5) if rng.random() < CENTRED else np.empty((0, 3), int)
     starts = []
     target = blood[rng.integers(len(blood))] if len(blood) else None
     for axis in range(3):

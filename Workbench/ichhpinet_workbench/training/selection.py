@@ -11,8 +11,8 @@ from torch import Tensor
 from ichhpinet.networks import HPINet, Memory, ModelConfig, RoundInputs
 from ichhpinet.preprocessing import normalise
 
-from ..phantom import generate
 from ..robot import add_strokes, strokes
+from .pool import make_head
 
 CASES = 6
 FIRST_SEED = 900_000  # apart from the seeds of the reported validation
@@ -83,8 +83,8 @@ def _of(pixel_mm: float, cases: int) -> Selection:
 def _case(seed: int, thickness_mm: float, pixel_mm: float) -> tuple[Tensor, np.ndarray, Tensor]:
     """Image (1, d, h, w), truth bool (d, h, w), spacing (1, 3); cut to multiples of 16."""
     kinds = (("IPH",), ("IPH", "IVH"), ("SDH",), ("IPH",), ("SAH",), ("IVH",))[seed % 6]
-    phantom = generate(seed, spacing_mm=(thickness_mm, pixel_mm, pixel_mm), kinds=kinds, family="validation")
-    depth, height, width = phantom.hu.shape
+    head = make_head(seed, pixel_mm, thickness_mm=thickness_mm, kinds=kinds, family="validation")
+    depth, height, width = head.hu.shape
     height, width = height // PLANE * PLANE, width // PLANE * PLANE
-    image = normalise(torch.from_numpy(phantom.hu[:, :height, :width].copy()))
-    return image[None], phantom.mask[:, :height, :width], torch.tensor([phantom.spacing_mm], dtype=torch.float32)
+    image = normalise(torch.from_numpy(head.hu[:, :height, :width].astype(np.float32)))
+    return image[None], head.blood[:, :height, :width] >= 0.5, torch.tensor([head.spacing_mm], dtype=torch.float32)
