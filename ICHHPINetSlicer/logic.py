@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.writing import write_mask
 
 from . import rounds
-from .engine import Done, Failed, Open, Opened, Refine
+from .engine import Done, Failed, Job, Look, Open, Opened, Refine
 from .history import History, Moment, Strokes
 from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_mask, set_segment, volume_from_node, voxels
 from .rounds import Round
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 STROKES = "ICHHPINet.StrokesToPaint"  # attribute of the segmentation that the user paints on
 
 Finished = Callable[[Round], None]
+Looked = Callable[[NDArray[np.uint8]], None]
 Fail = Callable[[str, str], None]
 Progress = Callable[[float, str], None]
 
@@ -195,6 +197,13 @@ class ICHHPINetLogic:
             for one in known.values()
         ]
 
+    def look(self, volume: Node, number: int, done: Looked, failed: Fail) -> None:
+        """Ask the engine for a round's uncertainty, (D, H, W) uint8. Raises: InputError as `refine` does."""
+        case = self._idle_case(volume)
+        if number not in rounds.rounds_of(volume):
+            raise InputError(f"there is no round {number}; it must be one of the volume's rounds")
+        self._submit(case, Look(volume.GetID(), number), done, failed, None)
+
     def export(self, volume: Node, number: int, path: str | Path) -> None:
         """Write a round's mask: .seg.nrrd or NIfTI, in place over the CT. Raises: InputError, OSError."""
         known = rounds.rounds_of(volume)
@@ -278,13 +287,18 @@ class ICHHPINetLogic:
     def _start(
         self, case: _Case, strokes: Strokes | None, done: Finished, failed: Fail, progress: Progress | None
     ) -> None:
-        key = self._working_on = case.volume.GetID()
-        parent = case.history.now.number
-        job = Refine(key, parent, None if strokes is None else strokes.labels())
+        job = Refine(case.volume.GetID(), case.history.now.number, None if strokes is None else strokes.labels())
+        self._submit(case, job, lambda answer: done(self._land(case, strokes, answer)), failed, progress)
 
-        def landed(answer: Done) -> None:
+    def _submit(
+        self, case: _Case, job: Job, done: Callable[[Any], None], failed: Fail, progress: Progress | None
+    ) -> None:
+        """A job on a volume, which is opened first where the engine does not have it as it is now."""
+        key = self._working_on = case.volume.GetID()
+
+        def landed(answer: Any) -> None:
             if self._cases.get(key) is case:  # the volume may be gone by now
-                done(self._land(case, strokes, answer))
+                done(answer)
 
         def refused(why: Failed) -> None:
             if self._cases.get(key) is case:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import slicer
-from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
@@ -246,11 +244,3 @@ def _file_under(volume: Node, node: Node) -> None:
         hierarchy.SetItemParent(known, folder)
     else:
         hierarchy.CreateItem(folder, node)
-
-
-def uncertain_slices(uncertainty: NDArray[np.uint8], axis: int, above: int = 64) -> list[int]:
-    """Slice indices along an array axis, the most uncertain first: by the voxels above `above` of 255."""
-    others = tuple(other for other in range(3) if other != axis)
-    weight = np.where(uncertainty > above, uncertainty, 0).astype(np.float64).sum(axis=others)
-    order: list[Any] = np.argsort(-weight, kind="stable").tolist()
-    return [int(index) for index in order if weight[index] > 0]

@@ -1,0 +1,127 @@
+"""What can be laid over the slices besides the mask: what a round added and removed, and where it is uncertain."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from numpy.typing import NDArray
+
+from . import rounds
+from .nodes import Node, ijk_to_ras, set_segment, voxels
+from .rounds import Round
+
+KIND = "ICHHPINet.Overlay"  # attribute: "changes" or "uncertainty"
+ADDED_ID, REMOVED_ID = "Added", "Removed"
+ADDED_RGB, REMOVED_RGB = (0.30, 0.75, 0.35), (0.85, 0.35, 0.85)  # green and purple: told apart by the colour-blind
+UNCERTAIN = 64  # of 255: below, nothing is drawn
+UNCERTAINTY_OPACITY = 0.45
+COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # falls back to a warm ramp where the scene lacks it
+
+
+def show_changes(volume: Node, one: Round | None) -> Node | None:
+    """Added and removed voxels of a round against its parent, as two outlined segments; None: hide them."""
+    node = _find(volume, "changes", "vtkMRMLSegmentationNode")
+    if one is None:
+        if node is not None:
+            node.GetDisplayNode().SetVisibility(False)
+        return None
+    known = rounds.rounds_of(volume)
+    now = rounds.round_mask(one, volume)
+    parent = known.get(one.parent) if one.parent is not None else None
+    before = np.zeros_like(now) if parent is None else rounds.round_mask(parent, volume)
+    if node is None:
+        node = _new(volume, "changes", "vtkMRMLSegmentationNode", "ICH changes")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetOpacity2DFill(0.5)
+    set_segment(node, ADDED_ID, now & ~before, volume, "Added", ADDED_RGB)
+    set_segment(node, REMOVED_ID, before & ~now, volume, "Removed", REMOVED_RGB)
+    node.GetDisplayNode().SetVisibility(True)
+    return node
+
+
+def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Node | None:
+    """(D, H, W) uint8, 255 = 1, colour-mapped and see-through over the views that show the volume; None: hide."""
+    node = _find(volume, "uncertainty", "vtkMRMLScalarVolumeNode")
+    if uncertainty is None:
+        if node is not None:
+            _in_slice_views(volume, node, None)
+        return None
+    if node is None:
+        node = _new(volume, "uncertainty", "vtkMRMLScalarVolumeNode", "ICH uncertainty")
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(uncertainty.shape))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    voxels(image)[:] = uncertainty
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    node.SetIJKToRASMatrix(matrix)
+    node.SetAndObserveImageData(image)
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if display.GetScene().GetNodeByID(COLOURS) is not None:
+        display.SetAndObserveColorNodeID(COLOURS)
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0, 255)
+    display.SetThreshold(UNCERTAIN, 255)
+    display.ApplyThresholdOn()
+    _in_slice_views(volume, node, UNCERTAINTY_OPACITY)
+    return node
+
+
+def uncertain_slices(uncertainty: NDArray[np.uint8], axis: int = 0) -> list[int]:
+    """Slice indices along an array axis, the most uncertain first; slices with nothing above UNCERTAIN are left out."""
+    others = tuple(other for other in range(3) if other != axis)
+    weight = np.where(uncertainty > UNCERTAIN, uncertainty, 0).sum(axis=others, dtype=np.int64)
+    order = np.argsort(-weight, kind="stable")
+    return [int(index) for index in order if weight[index] > 0]
+
+
+def slice_centre_ras(volume: Node, uncertainty: NDArray[np.uint8], index: int) -> tuple[float, float, float]:
+    """RAS mm, in world coordinates, of the most uncertain place of a slice: where a view should jump to."""
+    plane = np.where(uncertainty[index] > UNCERTAIN, uncertainty[index], 0).astype(np.float64)
+    total = plane.sum()
+    rows, columns = np.indices(plane.shape)
+    middle = [(n - 1) / 2 for n in plane.shape]
+    row, column = (((grid * plane).sum() / total) if total else m for grid, m in zip((rows, columns), middle))
+    point = ijk_to_ras(volume) @ [column, row, index, 1.0]
+    world = [0.0, 0.0, 0.0]
+    volume.TransformPointToWorld(point[:3].tolist(), world)
+    return world[0], world[1], world[2]
+
+
+def jump_to(scene: Node, ras: tuple[float, float, float]) -> None:
+    """Bring every slice view to a place."""
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *ras)
+
+
+def _find(volume: Node, what: str, kind: str) -> Node | None:
+    scene = volume.GetScene()
+    for index in range(scene.GetNumberOfNodesByClass(kind)):
+        node = scene.GetNthNodeByClass(index, kind)
+        if node.GetAttribute(KIND) == what and rounds.belongs_to(node, volume):
+            return node
+    return None
+
+
+def _new(volume: Node, what: str, kind: str, name: str) -> Node:
+    node = volume.GetScene().AddNewNodeByClass(kind, f"{volume.GetName()} {name}")
+    node.SetAttribute(KIND, what)
+    node.SetSaveWithScene(False)  # made anew from the rounds whenever it is asked for
+    rounds.adopt(volume, node)
+    return node
+
+
+def _in_slice_views(volume: Node, overlay: Node, opacity: float | None) -> None:
+    """As the foreground of the views whose background is the volume; opacity None: out of them again."""
+    scene = volume.GetScene()
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        view = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        if opacity is not None and view.GetBackgroundVolumeID() == volume.GetID():
+            view.SetForegroundVolumeID(overlay.GetID())
+            view.SetForegroundOpacity(opacity)
+        elif opacity is None and view.GetForegroundVolumeID() == overlay.GetID():
+            view.SetForegroundVolumeID(None)
+            view.SetForegroundOpacity(0.0)
