@@ -18,6 +18,7 @@ from ichhpinet.predictor import Predictor
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
+from ICHHPINetSlicer.scenarios import saved_and_opened
 
 FIRST, SECOND, THIRD = (2, 5, 5), (3, 8, 8), (1, 12, 3)
 
@@ -247,26 +248,6 @@ def test_two_volumes_do_not_see_each_others_work(logic: ICHHPINetLogic, volume: 
     assert rounds.shown_round(other) == 1
 
 
-def saved_and_read(scene: Any, folder: Path) -> Any:
-    """The scene as it is after saving and opening it in another application."""
-    file = folder / "scene.mrml"
-    scene.SetRootDirectory(str(folder))
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLStorableNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLStorableNode")
-        if node.GetStorageNode() is None:
-            node.AddDefaultStorageNode()
-        storage = node.GetStorageNode()
-        if storage is not None:
-            storage.SetFileName(str(folder / f"{node.GetID()}.{storage.GetDefaultWriteFileExtension()}"))
-            assert storage.WriteData(node), node.GetName()
-    scene.SetURL(str(file))
-    assert scene.Commit()
-    read = new_scene()
-    read.SetURL(str(file))
-    assert read.Connect()
-    return read
-
-
 def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path, tmp_path: Path
 ) -> None:
@@ -278,7 +259,7 @@ def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     paint(logic, volume, BACKGROUND_ID, (2, 9, 9))
     refine(logic, volume)
     paint(logic, volume, FOREGROUND_ID, THIRD)
-    read = saved_and_read(scene, tmp_path)
+    read = saved_and_opened(scene, tmp_path)
     other = read.GetFirstNodeByName("CT")
     with_restored = ICHHPINetLogic(read, DirectWorker(weights))
     assert [(row.number, row.on_line, row.current) for row in with_restored.table(other)] == [

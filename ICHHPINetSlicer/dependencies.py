@@ -1,0 +1,62 @@
+"""torch for the engine's process: is it there; if not, ask once and install it. Never at import, never in a thread."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+
+import slicer
+
+from ichhpinet.errors import InputError
+
+TORCH = "torch>=2.4"
+SLICER_SINCE = (5, 12)
+WAY_OUT = (
+    "ICHHPINet needs PyTorch to compute. Install the PyTorch extension from the Extensions Manager and choose "
+    f'"Install PyTorch" there, or run pip_install("{TORCH}") in the Python console; then click Refine again.'
+)
+
+
+def torch_is_there() -> bool:
+    """Whether torch is installed. It is not imported: only the engine's process does that."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def ensure_torch() -> None:
+    """Install torch if it is not there: asks the user once, in Slicer's own dialogs.
+
+    Raises: InputError with the way out where the user declines, or the installation fails.
+    """
+    if torch_is_there():
+        return
+    try:
+        import PyTorchUtils  # of the PyTorch extension: picks the build for this machine's GPU
+    except ImportError:
+        PyTorchUtils = None
+    try:
+        if PyTorchUtils is not None:
+            PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.4")
+        else:
+            import slicer.packaging
+
+            slicer.packaging.pip_ensure(TORCH, requester="ICHHPINet")
+    except Exception as error:  # what an installer may raise is an open list
+        raise InputError(WAY_OUT) from error
+    importlib.invalidate_caches()
+    if not torch_is_there():
+        raise InputError(WAY_OUT)
+
+
+def engine_python() -> str:
+    """The interpreter for the engine's process: PythonSlicer, which has Slicer's packages."""
+    return shutil.which("PythonSlicer") or sys.executable
+
+
+def check_slicer() -> None:
+    """Raises: InputError for a Slicer older than SLICER_SINCE."""
+    have = (slicer.app.majorVersion, slicer.app.minorVersion)
+    if have < SLICER_SINCE:
+        raise InputError(
+            f"this is Slicer {have[0]}.{have[1]}; ICHHPINet needs {SLICER_SINCE[0]}.{SLICER_SINCE[1]} or newer"
+        )

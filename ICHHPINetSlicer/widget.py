@@ -1,0 +1,451 @@
+"""ICHHPINetWidget: connections, enabling, shortcuts. No computing: the logic's engine does, in another process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from ichhpinet.errors import InputError
+
+from . import overlays, rounds
+from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_there
+from .logic import ICHHPINetLogic
+from .nodes import BACKGROUND_ID, FOREGROUND_ID
+from .parameters import parameter_node
+from .sample import NAME, sample_file
+from .worker import POLL_SECONDS, Worker
+
+logger = logging.getLogger(__name__)
+
+WINDOWS = {"brainButton": (40, 80), "subduralButton": (75, 215), "strokeButton": (32, 8), "boneButton": (600, 2800)}
+COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
+# Free in Slicer: slice views take B F G L R T V and arrows, the Segment Editor digits, I Q W Y Z, Space, Escape.
+KEYS = {"D": "foregroundButton", "N": "backgroundButton", "X": "eraseButton", "Ctrl+Return": "refineButton"}
+UNDO_KEYS = {"Ctrl+Z": "undoButton", "Ctrl+Y": "redoButton", "Ctrl+Shift+Z": "redoButton"}
+GREY = 140  # text of rounds that were left behind
+
+
+class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: Any = None
+        self.ui: Any = None
+        self._parameters: Any = None
+        self._gui: Any = None
+        self._editor: Any = None
+        self._editor_node: Any = None
+        self._timer: Any = None
+        self._shortcuts: list[Any] = []
+        self._uncertainty: Any = None
+        self._next_uncertain = 0
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Build the panel; called by Slicer once."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/ICHHPINet.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = ICHHPINetLogic(slicer.mrmlScene, Worker(python=engine_python()))
+        self._timer = qt.QTimer()
+        self._timer.setInterval(int(1000 * POLL_SECONDS))
+        self._timer.connect("timeout()", self._poll)
+        self._make_editor()
+        self._connect()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self._begin()
+
+    def cleanup(self) -> None:
+        """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
+        self._timer.stop()
+        self._leave()
+        self.removeObservers()
+        self._editor.setActiveEffectByName("")
+        self._editor.setMRMLSegmentEditorNode(None)
+        self.logic.close()
+
+    def enter(self) -> None:
+        """The user comes to this module."""
+        self._begin()
+        for keys, name in (KEYS | UNDO_KEYS).items():
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
+            shortcut.connect("activated()", getattr(self.ui, name).click)
+            self._shortcuts.append(shortcut)
+        self._own_undo(False)
+        if torch_is_there():
+            self.logic.worker.warm_up()
+
+    def exit(self) -> None:
+        """The user goes to another module; the work stays."""
+        self._leave()
+        self._choose_brush(None)
+
+    def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
+        """The logic drops its volumes by itself; the parameter node goes with the scene."""
+        self._choose_brush(None)
+        self._set_parameters(None)
+
+    def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
+        """A new scene: begin anew if the panel is seen."""
+        if self.parent.isEntered:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._set_parameters(parameter_node())
+        if self._parameters.volume is None:
+            self._parameters.volume = _volume_in_view()
+        self._update()
+
+    def _leave(self) -> None:
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        self._own_undo(True)
+
+    def _own_undo(self, enabled: bool) -> None:
+        """Slicer's Edit > Undo has the same keys: while this module is seen, Qt would find them ambiguous."""
+        for action in slicer.util.mainWindow().findChildren("QAction"):
+            if action.objectName in ("EditUndoAction", "EditRedoAction"):
+                action.setEnabled(enabled)
+
+    def _set_parameters(self, parameters: Any) -> None:
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._gui)
+            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self._parameters = parameters
+        if parameters is not None:
+            self._gui = parameters.connectGui(self.ui)
+            self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    def _make_editor(self) -> None:
+        """The Segment Editor's own effects, without its panel."""
+        self._editor = slicer.qMRMLSegmentEditorWidget()
+        self._editor.setMRMLScene(slicer.mrmlScene)
+        self._editor.setMaximumNumberOfUndoStates(0)  # undo is one list of strokes and rounds, kept by the logic
+        node = slicer.vtkMRMLSegmentEditorNode()
+        node.SetSingletonTag("ICHHPINet")
+        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+        self._editor_node = slicer.mrmlScene.AddNode(node)
+        self._editor.setMRMLSegmentEditorNode(self._editor_node)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        for name, (level, width) in WINDOWS.items():
+            getattr(ui, name).connect("clicked()", lambda lw=(level, width): self._set_window(*lw))
+        for name, what in (
+            ("foregroundButton", FOREGROUND_ID),
+            ("backgroundButton", BACKGROUND_ID),
+            ("eraseButton", "Erase"),
+        ):
+            getattr(ui, name).connect("clicked(bool)", lambda on, w=what: self._choose_brush(w if on else None))
+        ui.brushSlider.connect("valueChanged(double)", lambda _value: self._set_brush())
+        ui.sampleButton.connect("clicked()", self.onSample)
+        ui.proposeButton.connect("clicked()", self.onPropose)
+        ui.refineButton.connect("clicked()", self.onRefine)
+        ui.cancelButton.connect("clicked()", lambda: self.logic.cancel())
+        ui.undoButton.connect("clicked()", lambda: self._walk(self.logic.undo))
+        ui.redoButton.connect("clicked()", lambda: self._walk(self.logic.redo))
+        ui.roundsTable.connect("cellClicked(int,int)", lambda row, _column: self._see(row))
+        ui.roundsTable.connect("cellDoubleClicked(int,int)", lambda row, _column: self._continue_from(row))
+        ui.nextUncertainButton.connect("clicked()", self.onNextUncertain)
+        ui.copyButton.connect("clicked()", self.onCopy)
+        ui.exportButton.connect("clicked()", self.onExport)
+        ui.roundsTable.setColumnCount(len(COLUMNS))
+        ui.roundsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        ui.roundsTable.verticalHeader().setVisible(False)
+        ui.roundsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+
+    # -- painting ----------------------------------------------------------------------------------------------------
+
+    def _choose_brush(self, what: str | None) -> None:
+        """FOREGROUND_ID, BACKGROUND_ID, 'Erase', or None: the mouse navigates."""
+        buttons = {FOREGROUND_ID: "foregroundButton", BACKGROUND_ID: "backgroundButton", "Erase": "eraseButton"}
+        for name, button in buttons.items():
+            getattr(self.ui, button).setChecked(name == what)
+        volume = self._parameters.volume if self._parameters is not None else None
+        if what is None or volume is None:
+            self._editor.setActiveEffectByName("")
+            return
+        strokes = self.logic.strokes_node(volume)
+        self._watch(strokes)
+        self._editor.setSegmentationNode(strokes)
+        self._editor.setSourceVolumeNode(volume)
+        if what != "Erase":
+            self._editor_node.SetSelectedSegmentID(what)
+        self._editor.setActiveEffectByName("Erase" if what == "Erase" else "Paint")
+        self._set_brush()
+
+    def _set_brush(self) -> None:
+        effect = self._editor.activeEffect()
+        if effect is None:
+            return
+        effect.setCommonParameter("BrushDiameterIsRelative", 0)
+        effect.setCommonParameter("BrushAbsoluteDiameter", self.ui.brushSlider.value)
+        effect.setCommonParameter("BrushSphere", 0)
+        if effect.name == "Erase":
+            effect.setCommonParameter("EraseAllSegments", 1)
+
+    def _watch(self, strokes: Any) -> None:
+        segmentation, event = strokes.GetSegmentation(), slicer.vtkSegmentation.SourceRepresentationModified
+        if not self.hasObserver(segmentation, event, self._on_stroke):
+            self.addObserver(segmentation, event, self._on_stroke)
+
+    def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
+        volume = self._volume()
+        if volume is None or not self.logic.strokes_changed(volume):
+            return
+        self._update()
+        if self._parameters.autoRefine and not self.logic.busy:
+            self.onRefine()
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    def onRefine(self) -> None:
+        """A round from the strokes."""
+        with self._told():
+            ensure_torch()
+            self.logic.refine(self._volume(), self._done, self._failed, self._progress)
+            self._working()
+
+    def onPropose(self) -> None:
+        """A first round without strokes."""
+        with self._told():
+            ensure_torch()
+            self.logic.propose(self._volume(), self._done, self._failed, self._progress)
+            self._working()
+
+    def _working(self) -> None:
+        self.ui.progressBar.setRange(0, 0)
+        self._timer.start()
+        self._update()
+
+    def _poll(self) -> None:
+        if not self.logic.poll():
+            self._timer.stop()
+            self._update()
+
+    def _progress(self, fraction: float, what: str) -> None:
+        self.ui.progressBar.setRange(0, 100)
+        self.ui.progressBar.setValue(int(100 * fraction))
+        self.ui.progressBar.setFormat(f"{what} %p %")
+
+    def _done(self, one: Any) -> None:
+        notes = " ".join(self.logic.notes(self._volume()))
+        self._say(
+            _("Round {number}: {ml:.1f} ml in {s:.1f} s. {notes}").format(
+                number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes
+            )
+        )
+        self._uncertainty = None
+        self._update()
+
+    def _failed(self, kind: str, sentence: str) -> None:
+        self._say(sentence)
+        if kind == "error":
+            slicer.util.errorDisplay(sentence)
+        self._update()
+
+    def _walk(self, step: Any) -> None:
+        with self._told():
+            step(self._volume())
+            self._uncertainty = None
+            self._update()
+
+    def _see(self, row: int) -> None:
+        volume = self._volume()
+        self.logic.show(volume, self.logic.table(volume)[row].number)
+        self._lay_over()
+
+    def _continue_from(self, row: int) -> None:
+        with self._told():
+            volume = self._volume()
+            self.logic.return_to(volume, self.logic.table(volume)[row].number)
+            self._uncertainty = None
+            self._update()
+
+    def onNextUncertain(self) -> None:
+        """Jump to the most uncertain slice, then to the next most."""
+        with self._told():
+            current = self.logic.current(self._volume())
+            if current is None:
+                raise InputError("there is no round yet; refine or propose first")
+            if self._uncertainty is not None:
+                self._jump()
+                return
+            self.logic.look(self._volume(), current.number, self._looked, self._failed)
+            self._next_uncertain = 0
+            self._working()
+
+    def _looked(self, uncertainty: Any) -> None:
+        self._uncertainty = uncertainty
+        self._lay_over()
+        if self._next_uncertain == 0:
+            self._jump()
+
+    def _jump(self) -> None:
+        order = overlays.uncertain_slices(self._uncertainty)
+        if not order:
+            self._say(_("No slice is uncertain."))
+            return
+        index = order[self._next_uncertain % len(order)]
+        self._next_uncertain += 1
+        overlays.jump_to(slicer.mrmlScene, overlays.slice_centre_ras(self._volume(), self._uncertainty, index))
+
+    # -- finish ------------------------------------------------------------------------------------------------------
+
+    def onCopy(self) -> None:
+        """The haemorrhage into the chosen segmentation."""
+        with self._told():
+            current, target = self.logic.current(self._volume()), self._parameters.target
+            if current is None or target is None:
+                raise InputError("there is no round or no segmentation chosen; both are needed to copy")
+            rounds.copy_into(current, self._volume(), target, _("Haemorrhage"))
+            self._say(_("Copied."))
+
+    def onExport(self) -> None:
+        """The haemorrhage into a file."""
+        current = self.logic.current(self._volume())
+        filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
+        path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
+        if path and current is not None:
+            with self._told():
+                self.logic.export(self._volume(), current.number, path)
+                self._say(_("Exported."))
+
+    def onSample(self) -> None:
+        """The bundled head CT."""
+        with self._told(), slicer.util.WaitCursor():
+            self._parameters.volume = load_sample()
+
+    def _set_window(self, level: float, width: float) -> None:
+        volume = self._volume()
+        if volume is not None and volume.GetDisplayNode() is not None:
+            volume.GetDisplayNode().AutoWindowLevelOff()
+            volume.GetDisplayNode().SetWindowLevel(width, level)
+
+    # -- showing -----------------------------------------------------------------------------------------------------
+
+    def _volume(self) -> Any:
+        return self._parameters.volume if self._parameters is not None else None
+
+    def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
+        volume = self._volume()
+        if volume is not None and volume is not self._editor.sourceVolumeNode():
+            self._uncertainty = None
+            slicer.util.setSliceViewerLayers(background=volume)
+            self._set_window(*WINDOWS["brainButton"])
+            self._choose_brush(None)
+            self._editor.setSegmentationNode(self.logic.strokes_node(volume))
+            self._editor.setSourceVolumeNode(volume)
+            self._watch(self.logic.strokes_node(volume))
+        self._lay_over()
+        self._update()
+
+    def _lay_over(self) -> None:
+        """Changes, uncertainty, used strokes and 3D, as they are switched."""
+        volume = self._volume()
+        if volume is None:
+            return
+        known, shown, p = rounds.rounds_of(volume), rounds.shown_round(volume), self._parameters
+        one = known.get(shown or 0)
+        overlays.show_changes(volume, one if p.showChanges else None)
+        if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
+            self._next_uncertain = -1  # shown, not jumped to
+            with self._told():
+                self.logic.look(volume, one.number, self._looked, self._failed)
+                self._working()
+        overlays.show_uncertainty(volume, self._uncertainty if p.showUncertainty else None)
+        if one is not None:
+            rounds.show_strokes(one, p.showUsedStrokes)
+            rounds.show_3d(one, p.show3D)
+
+    def _update(self) -> None:
+        ui, volume = self.ui, self._volume()
+        busy, there = self.logic.busy, volume is not None
+        current = self.logic.current(volume) if there else None
+        for name in ("foregroundButton", "backgroundButton", "eraseButton"):
+            getattr(ui, name).setEnabled(there)
+        ui.sampleButton.setVisible(not there)
+        ui.refineButton.setEnabled(there and not busy)
+        ui.proposeButton.setEnabled(there and not busy and current is None)
+        ui.undoButton.setEnabled(there and not busy and self.logic.can_undo(volume))
+        ui.redoButton.setEnabled(there and not busy and self.logic.can_redo(volume))
+        for name in ("nextUncertainButton", "copyButton", "exportButton"):
+            getattr(ui, name).setEnabled(current is not None and not busy)
+        ui.progressBar.setVisible(busy)
+        ui.cancelButton.setVisible(busy)
+        self._fill_table(self.logic.table(volume) if there else [])
+
+    def _fill_table(self, rows: list[Any]) -> None:
+        table = self.ui.roundsTable
+        table.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            percent = "" if row.delta_percent is None else f"{row.delta_percent:+.0f}"
+            texts = (str(row.number), f"{row.volume_ml:.1f}", f"{row.delta_ml:+.1f}", percent, str(row.strokes))
+            for column, text in enumerate((*texts, f"{row.seconds:.1f}")):
+                cell = qt.QTableWidgetItem(text)
+                cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                if not row.on_line:
+                    cell.setForeground(qt.QBrush(qt.QColor(GREY, GREY, GREY)))
+                table.setItem(index, column, cell)
+            if row.current:
+                table.selectRow(index)
+
+    def _say(self, sentence: str) -> None:
+        self.ui.statusLabel.setText(sentence)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What cannot be used is said in the panel, in its own sentence."""
+        try:
+            check_slicer()
+            yield
+        except InputError as error:
+            self._say(str(error))
+
+
+def _volume_in_view() -> Any:
+    """The volume in the red slice view, else the scene's first."""
+    view = slicer.app.layoutManager().sliceWidget("Red")
+    shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
+    if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
+        return shown
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+
+
+def load_sample() -> Any:
+    """The bundled head CT as a volume node."""
+    return slicer.util.loadVolume(str(sample_file(Path(slicer.app.temporaryPath) / "ICHHPINet")), {"name": NAME})
+
+
+def register_sample_data() -> None:
+    """The bundled CT in the Sample Data module."""
+    import SampleData
+
+    icon = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "ICHHPINet.png"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="ICHHPINet",
+        sampleName=NAME,
+        thumbnailFileName=str(icon),
+        customDownloader=lambda source: [load_sample()],
+    )
