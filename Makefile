@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench weights validate clean
+.PHONY: help setup demo test lint bench weights validate slicer-test clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,12 @@ weights: $(STAMP)  ## train the compact network; resumes where it stopped; check
 
 validate: $(STAMP)  ## the validation tables, beside three other methods; results in out/validation
 	$(BIN)/ichhpinet evaluate --out out/validation $(ARGS)
+
+SLICER ?= Slicer
+slicer-test:  ## the self-tests inside 3D Slicer: make slicer-test SLICER=/path/to/Slicer
+	$(SLICER) --testing --no-splash --additional-module-paths "$(CURDIR)" --python-code \
+		"import slicer.testing; from slicer.ScriptedLoadableModule import *; import ICHHPINet; \
+		slicer.testing.runUnitTest(['$(CURDIR)'], 'ICHHPINet')"
 
 clean:  ## delete what running left behind (keeps .venv and runs)
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

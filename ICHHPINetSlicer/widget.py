@@ -84,6 +84,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """The user comes to this module."""
         self._begin()
+        if slicer.util.mainWindow() is None:  # testing without one
+            return
         for keys, name in (KEYS | UNDO_KEYS).items():
             shortcut = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
             shortcut.connect("activated()", getattr(self.ui, name).click)
@@ -122,7 +124,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _own_undo(self, enabled: bool) -> None:
         """Slicer's Edit > Undo has the same keys: while this module is seen, Qt would find them ambiguous."""
-        for action in slicer.util.mainWindow().findChildren("QAction"):
+        window = slicer.util.mainWindow()
+        for action in window.findChildren("QAction") if window is not None else ():
             if action.objectName in ("EditUndoAction", "EditRedoAction"):
                 action.setEnabled(enabled)
 
@@ -426,7 +429,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 def _volume_in_view() -> Any:
     """The volume in the red slice view, else the scene's first."""
-    view = slicer.app.layoutManager().sliceWidget("Red")
+    layout = slicer.app.layoutManager()
+    view = layout.sliceWidget("Red") if layout is not None else None
     shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
     if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
         return shown
