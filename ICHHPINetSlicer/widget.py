@@ -125,7 +125,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _own_undo(self, enabled: bool) -> None:
         """Slicer's Edit > Undo has the same keys: while this module is seen, Qt would find them ambiguous."""
         window = slicer.util.mainWindow()
-        for action in window.findChildren("QAction") if window is not None else ():
+        for action in slicer.util.findChildren(window, className="QAction") if window is not None else ():
             if action.objectName in ("EditUndoAction", "EditRedoAction"):
                 action.setEnabled(enabled)
 
@@ -193,8 +193,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._watch(strokes)
         self._editor.setSegmentationNode(strokes)
         self._editor.setSourceVolumeNode(volume)
-        if what != "Erase":
-            self._editor_node.SetSelectedSegmentID(what)
+        if what != "Erase" or not self._editor_node.GetSelectedSegmentID():
+            self._editor_node.SetSelectedSegmentID(FOREGROUND_ID if what == "Erase" else what)
         self._editor.setActiveEffectByName("Erase" if what == "Erase" else "Paint")
         self._set_brush()
 
