@@ -12,9 +12,8 @@ _CORE = str(Path(__file__).resolve().parent / "Logic")
 if _CORE not in sys.path:  # beside this file in a checkout and in an installed extension alike
     sys.path.insert(0, _CORE)
 
-from ICHHPINetSlicer.selftest import ICHHPINetTest  # noqa: E402
-
 from ICHHPINetSlicer.logic import ICHHPINetLogic  # noqa: E402
+from ICHHPINetSlicer.selftest import ICHHPINetTest  # noqa: E402
 from ICHHPINetSlicer.widget import ICHHPINetWidget, register_sample_data  # noqa: E402
 
 __all__ = ["ICHHPINet", "ICHHPINetLogic", "ICHHPINetTest", "ICHHPINetWidget"]
