@@ -1,4 +1,4 @@
-"""The sample CT comes out of the extension's own folder as one file that Slicer loads, with its haemorrhage in place."""
+"""The sample CT comes out of the extension's folder as one file that Slicer loads, with its haemorrhage in place."""
 
 from __future__ import annotations
 
