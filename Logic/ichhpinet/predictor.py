@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
+from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
@@ -157,8 +158,10 @@ class Predictor:
         before, strokes, slices = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
         inputs = RoundInputs(encoded.image, before, strokes, slices, spacing.to(self.device))
         outputs = self._network(inputs, encoded.features, memory, tick)
-        logits, volume = outputs.logits, outputs.volume_logits
-        probability = torch.sigmoid(logits[0] / self._temperature).cpu()
+        logits, volume = outputs.logits[0] / self._temperature, outputs.volume_logits
+        if bool(painted[0].any()):  # a proposal must not lean: there may be no blood at all
+            logits = logits + lean(logits)
+        probability = torch.sigmoid(logits).cpu()
         if volume is None:
             return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)

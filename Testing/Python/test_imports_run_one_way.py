@@ -25,7 +25,7 @@ CORE_ORDER = (
     ("networks",),
     ("checkpoint",),
     ("memory",),
-    ("uncertainty", "measurements", "metrics"),
+    ("uncertainty", "measurements", "metrics", "decision"),
     ("predictor", "result", "sessionfile"),
     ("session",),
     ("report",),
