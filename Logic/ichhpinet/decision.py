@@ -15,8 +15,8 @@ THRESHOLDS = (0.2, 0.5)  # never beyond: a few faint voxels must not become a le
 def lean(logits: Tensor) -> float:
     """What to add to the logits so that probability 0.5 is the best threshold for Dice.
 
-    If probabilities mean what they say, the mask of greatest expected Dice D holds the voxels above D / 2 (Lipton et al.,
-    ECML 2014): a thin or faint bleed, of which no voxel is sure, is better drawn a little generously.
+    If probabilities mean what they say, the mask of greatest expected Dice D holds the voxels above D / 2 (Lipton et
+    al., ECML 2014): a thin or faint bleed, of which no voxel is sure, is better drawn a little generously.
 
     logits: any shape, float. Returns: in [0, 1.39]; 0 where nothing is likely.
     """
