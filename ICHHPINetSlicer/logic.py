@@ -104,6 +104,13 @@ class ICHHPINetLogic:
         """True while the engine works."""
         return self.worker.busy
 
+    def open(self, volume: Node, done: Callable[[], None], failed: Fail, progress: Progress | None = None) -> None:
+        """Have the engine open a volume ahead of its first round, which then need not wait for it.
+
+        Raises: InputError for what is no head CT, or while the engine works.
+        """
+        self._submit(self._idle_case(volume), None, lambda _: done(), failed, progress)
+
     def refine(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
         """Ask for a round from what is painted. `failed(kind, sentence)`; kind 'cancelled', 'input' or 'error'.
 
@@ -291,9 +298,9 @@ class ICHHPINetLogic:
         self._submit(case, job, lambda answer: done(self._land(case, strokes, answer)), failed, progress)
 
     def _submit(
-        self, case: _Case, job: Job, done: Callable[[Any], None], failed: Fail, progress: Progress | None
+        self, case: _Case, job: Job | None, done: Callable[[Any], None], failed: Fail, progress: Progress | None
     ) -> None:
-        """A job on a volume, which is opened first where the engine does not have it as it is now."""
+        """A job (None: none) on a volume, which is opened first where the engine does not have it as it is now."""
         key = self._working_on = case.volume.GetID()
 
         def landed(answer: Any) -> None:
@@ -307,10 +314,16 @@ class ICHHPINetLogic:
         def opened(answer: Opened) -> None:
             if self._cases.get(key) is case:
                 case.stamp, case.notes = self._stamp(case.volume), answer.notes
+                go_on()
+
+        def go_on() -> None:
+            if job is None:
+                done(None)
+            else:
                 self.worker.submit(job, landed, refused, progress)
 
         if self.worker.alive and case.stamp == self._stamp(case.volume):
-            self.worker.submit(job, landed, refused, progress)
+            go_on()
             return
         memory = rounds.kept_memory(case.volume)
         volume = volume_from_node(case.volume)

@@ -93,6 +93,20 @@ def test_the_brush_is_empty_after_a_round_and_keeps_what_was_painted_meanwhile(
     assert painted(logic, volume) == 0
 
 
+def test_a_volume_opened_ahead_needs_no_opening_in_its_first_round(logic: ICHHPINetLogic, volume: Any) -> None:
+    opened: list[str] = []
+    said, failed = failures()
+    logic.open(volume, lambda: opened.append("open"), failed)
+    wait(logic)
+    logic.open(volume, lambda: opened.append("already"), failed)
+    assert opened == ["open", "already"] and said == [] and not logic.busy
+    what: list[str] = []
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    logic.refine(volume, lambda one: None, failed, lambda fraction, step: what.append(step))
+    wait(logic)
+    assert set(what) == {"refining"} and len(logic.table(volume)) == 1
+
+
 def test_strokes_are_obeyed_in_the_scenes_mask(logic: ICHHPINetLogic, volume: Any) -> None:
     paint(logic, volume, FOREGROUND_ID, FIRST)
     paint(logic, volume, BACKGROUND_ID, SECOND)
