@@ -173,6 +173,10 @@ class ICHHPINetLogic:
         """The round that the next one starts from."""
         return rounds.rounds_of(volume).get(self._case(volume).history.now.number or 0)
 
+    def has_strokes(self, volume: Node) -> bool:
+        """Whether something is painted that no round has used yet."""
+        return self._case(volume).history.now.strokes != Strokes.none(_shape(volume))
+
     def notes(self, volume: Node) -> tuple[str, ...]:
         """What opening the volume assumed, a sentence each; empty before its first round."""
         return self._case(volume).notes

@@ -107,6 +107,28 @@ def test_a_volume_opened_ahead_needs_no_opening_in_its_first_round(logic: ICHHPI
     assert set(what) == {"refining"} and len(logic.table(volume)) == 1
 
 
+def test_it_is_known_whether_there_are_strokes_to_refine_from(logic: ICHHPINetLogic, volume: Any) -> None:
+    assert not logic.has_strokes(volume)
+    paint(logic, volume, BACKGROUND_ID, FIRST)
+    assert logic.has_strokes(volume)
+    refine(logic, volume)
+    assert not logic.has_strokes(volume)
+    logic.undo(volume)
+    assert logic.has_strokes(volume)
+
+
+def test_a_rounds_mask_can_be_taken_off_the_slices_while_its_surface_stays(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    display = one.node.GetDisplayNode()
+    for visible in (False, True):
+        rounds.show_mask(one, visible)
+        assert bool(display.GetSegmentVisibility2DFill(rounds.MASK_ID)) is visible
+        assert bool(display.GetSegmentVisibility2DOutline(rounds.MASK_ID)) is visible
+        assert display.GetVisibility() and display.GetSegmentVisibility3D(rounds.MASK_ID)
+        assert rounds.shown_round(volume) == 1
+
+
 def test_strokes_are_obeyed_in_the_scenes_mask(logic: ICHHPINetLogic, volume: Any) -> None:
     paint(logic, volume, FOREGROUND_ID, FIRST)
     paint(logic, volume, BACKGROUND_ID, SECOND)
