@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench weights validate slicer-test clean
+.PHONY: help setup demo app test lint bench weights validate slicer-test clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,9 @@ setup: $(STAMP)  ## make .venv and install the project into it (every target bel
 
 demo: $(STAMP)  ## five rounds on a real head CT with a synthetic haemorrhage; results in out/demo
 	$(BIN)/ichhpinet demo --out out/demo $(ARGS)
+
+app: $(STAMP)  ## the tool in a web page, on this computer alone; a CT of yours: make app ARGS=ct.nii.gz
+	$(BIN)/ichhpinet app $(ARGS)
 
 test: lint  ## ruff, mypy, then the whole test suite
 	$(BIN)/python -m pytest $(ARGS)

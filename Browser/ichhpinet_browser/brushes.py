@@ -43,6 +43,7 @@ class _Strokes(SegmentationEffectPaintErase):
             if node is not None:
                 node.GetDisplayNode().SetColor(*colour)
                 node.GetDisplayNode().SetSliceIntersectionThickness(2)
+                node.GetDisplayNode().SetVisibility3D(False)
 
 
 class PaintStrokes(_Strokes):

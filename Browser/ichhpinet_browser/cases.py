@@ -25,7 +25,7 @@ from ICHHPINetSlicer.nodes import (
     set_segment,
     volume_from_node,
 )
-from ICHHPINetSlicer.sample import sample_file
+from ICHHPINetSlicer.sample import NOTE, sample_file
 
 from .sessionarchive import KeptRound, KeptSession, read_archive
 from .uploads import is_session
@@ -43,7 +43,7 @@ def read(path: Path, progress: Progress) -> CTVolume | KeptSession:
 
 def read_sample(folder: Path) -> CTVolume:
     """The bundled head CT with its synthetic haemorrhage; kept in `folder` for the next page. Slow."""
-    return read_volume(sample_file(folder))
+    return with_notes(read_volume(sample_file(folder)), (NOTE,))
 
 
 def sample_place() -> tuple[float, float, float]:

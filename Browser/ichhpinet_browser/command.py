@@ -81,7 +81,7 @@ async def _serve(arguments: argparse.Namespace, folder: Path) -> None:
     from .seats import Seats
 
     local = is_loopback(arguments.host)
-    secret = None if local else secrets.token_urlsafe(24)
+    secret = None if local else secrets.token_hex(24)
     seats = Seats(arguments.sessions, folder, _likeness(arguments, local))
     runner = web.AppRunner(Gateway(seats, secret).app, access_log=None)  # addresses hold secrets
     await runner.setup()

@@ -71,7 +71,8 @@ def _gathered(
         return lambda folder: reports.as_json(reports.report(kept, settings.weights, settings.device), folder)
     axis = axial_axis(kept.ct)
     slices = keyimages.key_slices(rounds.round_mask(shown, work.volume), axis)
-    pictures = list(zip(slices, keyimages.draw(stage, work.volume, slices, axis)))
+    with work.mask_alone():
+        pictures = list(zip(slices, keyimages.draw(stage, work.volume, slices, axis)))
     return lambda folder: reports.as_html(
         reports.report(kept, settings.weights, settings.device), kept, shown.number, pictures
     )

@@ -45,6 +45,7 @@ class Gateway:
                 web.get(f"{start}/icon.svg", self._icon),
                 web.post(f"{start}/new", self._new),
                 web.post(start + "/s/{name}/left", self._left),
+                web.post(start + "/s/{name}/paraview/", self._where),
                 web.route("*", start + "/s/{name}/{path:.*}", self._page),
             ]
         )
@@ -96,6 +97,11 @@ class Gateway:
         if seat is not None:
             seat.left_at = time.monotonic()
         return web.Response(status=204)
+
+    async def _where(self, request: web.Request) -> web.StreamResponse:
+        """trame's client asks for the address of its connection, and takes a refusal for an error in the console."""
+        address = f"{'wss' if request.secure else 'ws'}://{request.host}{request.path.removesuffix('paraview/')}ws"
+        return web.json_response({"sessionURL": address, "secret": "wslink-secret"})
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         seat, path = self._seat(request), request.match_info["path"]

@@ -37,14 +37,13 @@ def draw(stage: Stage, volume: Node, slices: list[int], axis: int) -> list[str]:
     """PNG images as data URLs, one a slice: axial, with what is laid over the views now."""
     view = _view(stage)
     view.set_background_volume_id(volume.GetID())
-    view.set_orientation(AXIAL)
-    view.fit_view_to_content()
+    stage.fit_slice(view)
     pictures = []
     for index in slices:
-        place = [0.0, 0.0, 0.0, 1.0]
+        place = [(size - 1) / 2 for size in volume.GetImageData().GetDimensions()] + [1.0]
         place[2 - axis] = float(index)
         ras = ijk_to_ras(volume) @ place
-        view.get_view_node().JumpSliceByOffsetting(*ras[:3].tolist())
+        view.get_view_node().JumpSliceByOffsetting(*_in_world(volume, ras[:3].tolist()))
         pictures.append(_picture(view))
     return pictures
 
@@ -61,6 +60,12 @@ def _view(stage: Stage) -> SliceView:
     view.interactor().InvokeEvent(vtk.vtkCommand.WindowResizeEvent)
     stage.report_view = view
     return view
+
+
+def _in_world(volume: Node, point: list[float]) -> list[float]:
+    world = [0.0, 0.0, 0.0]
+    volume.TransformPointToWorld(point, world)
+    return world
 
 
 def _picture(view: Any) -> str:

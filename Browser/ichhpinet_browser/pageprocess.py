@@ -6,6 +6,7 @@ Heavy imports stand inside `main`: the engine's process, which is started from t
 from __future__ import annotations
 
 import asyncio
+import gc
 import hmac
 import logging
 import os
@@ -56,6 +57,7 @@ async def _serve(server: Any, settings: Any) -> None:
     serving = asyncio.ensure_future(run)
     await asyncio.wait({serving, end}, return_when=asyncio.FIRST_COMPLETED)
     page.close()
+    gc.collect()
     os._exit(0)  # VTK and the encoder's threads have nothing left to save
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ichhpinet.cli import version
 from ichhpinet.report import Report, axial_axis
 from ichhpinet.resources import bundled_weights
+from ichhpinet.scribbles import Scribbles
 
 from .sessionarchive import KeptSession
 
@@ -33,10 +34,10 @@ class _Result:
 
 def report(kept: KeptSession, weights: str | None, device: str) -> Report:
     """Every round, measured. Slow: each mask's parts and diameters are sought."""
-    from ichhpinet.scribbles import Scribbles
+    from ichhpinet.predictor import choose_device  # torch, which the page itself does not need
 
     file = Path(weights) if weights is not None else bundled_weights()
-    made = Report.begun(kept.ct, SimpleNamespace(device=device), file, version(), kept.ct.notes)
+    made = Report.begun(kept.ct, SimpleNamespace(device=choose_device(device)), file, version(), kept.ct.notes)
     for one in kept.rounds:
         strokes = Scribbles.from_labels(one.strokes)
         proposed = None if strokes.is_empty else strokes

@@ -20,6 +20,7 @@ from .settings import AWAY_SECONDS, LEFT_SECONDS, START_SECONDS, UNSEEN_SECONDS,
 logger = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
+SETTLE_SECONDS = 4.0  # after a page was given, before the next spare is started beside it
 PIPE_BYTES = 1 << 16
 
 
@@ -113,7 +114,6 @@ class Seats:
             self._starting -= 1
         seat.since = time.monotonic()
         self._taken[seat.name] = seat
-        self._warm()
         return seat
 
     async def _warm_one(self) -> Seat:
@@ -126,12 +126,14 @@ class Seats:
         return await self._start()
 
     def _warm(self) -> None:
-        if self._spare is None and len(self._taken) < self.most:
+        """Start a spare, but not while the page that came last is still settling in."""
+        settling = any(time.monotonic() - seat.since < SETTLE_SECONDS for seat in self._taken.values())
+        if self._spare is None and len(self._taken) < self.most and not settling and not self._starting:
             self._spare = asyncio.get_running_loop().create_task(self._start())
             self._spare.add_done_callback(lambda task: task.cancelled() or task.exception())  # told when it is taken
 
     async def _start(self) -> Seat:
-        name, key = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
+        name, key = secrets.token_hex(16), secrets.token_hex(32)  # lower case: trame lowers addresses
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
         settings = replace(self._likeness, key=key, folder=str(folder), samples=str(self.folder / "sample"))

@@ -6,8 +6,9 @@ Nothing here waits: a job is asked for, a task polls the engine, and `changed` i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +210,17 @@ class Work:
         rounds.show_3d(one, self.shown.surface)
         if self.shown.uncertainty and self._known_uncertainty(one) is None and not self.logic.busy:
             self._look(one.number)
+
+    @contextlib.contextmanager
+    def mask_alone(self) -> Iterator[None]:
+        """For pictures: the mask over the slices, and nothing else; the user's switches come back after."""
+        mine, self.shown = self.shown, Shown()
+        try:
+            self.lay_over()
+            yield
+        finally:
+            self.shown = mine
+            self.lay_over()
 
     def next_uncertain(self) -> tuple[float, float, float] | None:
         """Where the most uncertain slice is, then the next most; None where it is not known yet: it will be said.
