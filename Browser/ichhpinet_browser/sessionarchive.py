@@ -1,4 +1,4 @@
-"""A session as one file: the CT, the rounds, their strokes and the engine's memory, in a zip of NRRD and JSON.
+"""A session as one file: the CT, the rounds, their strokes and the engine's memory, in a zip of NRRD, NPZ and JSON.
 
 Read as images and numbers only: no scene file, no code, no path of the file's own is followed.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
-from ichhpinet.reading import read_labels, read_volume
+from ichhpinet.reading import read_volume
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
-from ichhpinet.writing import write_mask, write_volume
+from ichhpinet.writing import write_volume
 
 FORMAT = "ichhpinet page session 1"
-INDEX, CT, MEMORY = "page.json", "ct.nrrd", "memory.hps"
+INDEX, CT, ARRAYS, MEMORY = "page.json", "ct.nrrd", "rounds.npz", "memory.hps"
+PENDING = "pending"  # in ARRAYS: strokes that no round has used; the others are rounds, by number
+STROKES = 2  # in ARRAYS: a round's voxel is strokes * 2 + mask
+LARGEST_LABEL = 2 * STROKES + 1
+ARRAY_HEADER_BYTES = 4096
 MOST_ROUNDS = 1000
 NOT_OURS = "the file is no session of this page, or damaged; it must be one that was downloaded here"
 
@@ -51,10 +56,8 @@ class KeptSession:
 def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
     """Write `path`. folder: an empty one for what is being packed. Raises: OSError."""
     write_volume(folder / CT, kept.ct)
-    _write_labels(folder / "pending.nrrd", kept.pending, kept.ct)
-    for one in kept.rounds:
-        write_mask(folder / f"round-{one.number}.seg.nrrd", one.mask, kept.ct)
-        _write_labels(folder / f"strokes-{one.number}.nrrd", one.strokes, kept.ct)
+    arrays = {str(one.number): one.strokes * STROKES + one.mask for one in kept.rounds}
+    np.savez_compressed(folder / ARRAYS, **{PENDING: kept.pending}, **arrays)
     if kept.memory is not None:
         (folder / MEMORY).write_bytes(kept.memory)
     rows = [{"number": one.number, "parent": one.parent, "seconds": one.seconds} for one in kept.rounds]
@@ -89,16 +92,31 @@ def read_archive(folder: Path) -> KeptSession:
     _check_links(rows, current)
     read = read_volume(folder / CT)
     ct = CTVolume(read.hu, read.spacing_mm, read.origin, read.direction, notes)
-    kept = tuple(_read_round(folder, ct, *row) for row in rows)
+    arrays = _read_arrays(folder / ARRAYS, {PENDING, *(str(number) for number, _, _ in rows)}, ct.shape)
+    Scribbles.from_labels(arrays[PENDING])  # refuses other labels
+    kept = tuple(
+        KeptRound(number, parent, seconds, arrays[str(number)] % STROKES > 0, arrays[str(number)] // STROKES)
+        for number, parent, seconds in rows
+    )
     memory = (folder / MEMORY).read_bytes() if (folder / MEMORY).exists() else None
-    return KeptSession(ct, kept, current, read_labels(folder / "pending.nrrd", ct), memory)
+    return KeptSession(ct, kept, current, arrays[PENDING], memory)
 
 
-def _read_round(folder: Path, ct: CTVolume, number: int, parent: int | None, seconds: float) -> KeptRound:
-    mask = read_labels(folder / f"round-{number}.seg.nrrd", ct) > 0
-    strokes = read_labels(folder / f"strokes-{number}.nrrd", ct)
-    Scribbles.from_labels(strokes)  # refuses other labels
-    return KeptRound(number, parent, seconds, mask, strokes)
+def _read_arrays(path: Path, names: set[str], shape: tuple[int, ...]) -> dict[str, NDArray[np.uint8]]:
+    """(D, H, W) uint8 by name. Nothing is unpacked that is larger than the CT has voxels; pickles are refused."""
+    largest = int(np.prod(shape)) + ARRAY_HEADER_BYTES
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if any(entry.file_size > largest for entry in packed.infolist()):
+                raise InputError(NOT_OURS)
+        with np.load(path, allow_pickle=False) as arrays:
+            read = {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise InputError(NOT_OURS) from None
+    for array in read.values():
+        if array.shape != shape or array.dtype != np.uint8 or array.max() > LARGEST_LABEL:
+            raise InputError(NOT_OURS)
+    return read
 
 
 def _check_links(rows: list[tuple[int, int | None, float]], current: int | None) -> None:
@@ -118,11 +136,3 @@ def _whole(value: Any) -> int:
 
 def _parent(value: Any) -> int | None:
     return None if value is None else _whole(value)
-
-
-def _write_labels(path: Path, labels: NDArray[np.uint8], ct: CTVolume) -> None:
-    """A label map as the core reads it: a CT of 0, 1 and 2 would be guessed at, so it goes through SimpleITK."""
-    from ichhpinet.itk import simpleitk
-    from ichhpinet.volume import image_on_grid
-
-    simpleitk().WriteImage(image_on_grid(np.ascontiguousarray(labels), ct), str(path), useCompression=True)

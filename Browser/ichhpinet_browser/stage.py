@@ -12,8 +12,8 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 from trame_slicer.core import SlicerApp
-from trame_slicer.rca_view.rca_view_factory import RemoteSliceViewFactory, RemoteThreeDViewFactory
-from trame_slicer.views import SliceView, ThreeDView, ViewLayoutDefinition
+from trame_slicer.rca_view.rca_view_factory import RemoteViewFactory
+from trame_slicer.views import NoScheduleRendering, SliceView, ThreeDView, ViewLayoutDefinition, ViewType
 
 from ICHHPINetSlicer.controls import WINDOWS
 from ICHHPINetSlicer.nodes import Node, ijk_to_ras, voxels
@@ -44,8 +44,15 @@ class Stage:
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
         self._on_slices = on_slices
         self._factories = [
-            kind(server, target_fps=FRAMES_A_SECOND, blur_fps=FRAMES_A_SECOND, interactive_quality=MOVING_QUALITY)
-            for kind in (RemoteSliceViewFactory, RemoteThreeDViewFactory)
+            RemoteViewFactory(
+                server,
+                partial(view, scheduled_render_strategy=NoScheduleRendering()),  # nothing is drawn for nobody
+                kind,
+                target_fps=FRAMES_A_SECOND,
+                blur_fps=FRAMES_A_SECOND,
+                interactive_quality=MOVING_QUALITY,
+            )
+            for view, kind in ((SliceView, ViewType.SLICE_VIEW), (ThreeDView, ViewType.THREE_D_VIEW))
         ]
         for factory in self._factories:
             self.app.view_manager.register_factory(factory)
