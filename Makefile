@@ -34,8 +34,9 @@ lint: $(STAMP)  ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## speed and memory, beside three other methods; table and JSON in out/bench
+bench: $(STAMP)  ## speed and memory, beside three other methods, and of the web page; tables and JSON in out/bench
 	$(BIN)/ichhpinet bench --out out/bench $(ARGS)
+	$(BIN)/ichhpinet bench-app --out out/bench || echo "The web page was not measured."
 
 weights: $(STAMP)  ## train the compact network; resumes where it stopped; checkpoints in runs/compact
 	$(BIN)/ichhpinet train --out runs/compact $(ARGS)

@@ -292,6 +292,7 @@ class Page:
             "percent": percent,
             "strokes": row.strokes,
             "seconds": f"{row.seconds:.1f}",
+            "exact_seconds": row.seconds,
             "current": row.current,
             "on_line": row.on_line,
         }
