@@ -70,6 +70,7 @@ class ICHHPINetLogic:
         self.worker = worker or Worker()
         self._cases: dict[str, _Case] = {}
         self._working_on = ""
+        self._opening = False  # whether the engine only opens a volume: nothing of that lands in the scene
         self._applying = False
         self._tags: list[tuple[Any, int]] = []
         self._observe(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_removed, "CALLDATA")
@@ -109,7 +110,18 @@ class ICHHPINetLogic:
 
         Raises: InputError for what is no head CT, or while the engine works.
         """
-        self._submit(self._idle_case(volume), None, lambda _: done(), failed, progress)
+        case = self._idle_case(volume)
+
+        def opened(_: Any) -> None:
+            self._opening = False
+            done()
+
+        def refused(kind: str, sentence: str) -> None:
+            self._opening = False
+            failed(kind, sentence)
+
+        self._submit(case, None, opened, refused, progress)
+        self._opening = self.busy
 
     def refine(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
         """Ask for a round from what is painted. `failed(kind, sentence)`; kind 'cancelled', 'input' or 'error'.
@@ -148,7 +160,7 @@ class ICHHPINetLogic:
 
     def return_to(self, volume: Node, number: int) -> None:
         """Continue from this round; can be undone. Raises: InputError where there is none."""
-        case = self._idle_case(volume)
+        case = self._case(volume) if self._opening else self._idle_case(volume)
         known = rounds.rounds_of(volume)
         if number not in known:
             raise InputError(f"there is no round {number}; the rounds are {', '.join(map(str, known)) or 'none yet'}")
@@ -271,7 +283,7 @@ class ICHHPINetLogic:
         return Strokes.of(foreground, segment_mask(case.strokes, BACKGROUND_ID, case.volume) & ~foreground)
 
     def _walk(self, volume: Node, step: Callable[[History], History]) -> bool:
-        case = self._idle_case(volume)
+        case = self._case(volume) if self._opening else self._idle_case(volume)
         self.strokes_changed(volume)
         history = step(case.history)
         if history.at == case.history.at:
@@ -381,6 +393,7 @@ class ICHHPINetLogic:
         """The volume is gone: its job is cancelled, its session closed; results under way land nowhere."""
         del self._cases[key]
         if self.busy and self._working_on == key:
+            self._opening = False
             self.worker.cancel()
         self.worker.forget(key)
 

@@ -13,16 +13,14 @@ from trame_client.widgets import html
 
 from ichhpinet.errors import InputError
 from ICHHPINetSlicer import overlays, rounds
-from ICHHPINetSlicer.controls import WINDOWS
 from ICHHPINetSlicer.logic import ICHHPINetLogic
-from ICHHPINetSlicer.nodes import Node
 from ICHHPINetSlicer.worker import Worker
 
-from . import cases, downloads
-from .brushes import LARGEST_MM, SMALLEST_MM, USUAL_MM, Brushes
+from . import cases, downloads, pagestate
+from .brushes import Brushes
 from .settings import PageSettings
-from .stage import AXIAL, LAYOUTS, Stage
-from .work import PREPARING, Shown, Work
+from .stage import LAYOUTS, Stage
+from .work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -46,40 +44,10 @@ class Page:
         self._reading: asyncio.Task[None] | None = None
         self._surface_of: str | None = None
         server.enable_module({"serve": {"page": str(STATIC)}, "styles": ["page/page.css"], "scripts": ["page/page.js"]})
-        self._begin_state()
+        self.state.update(pagestate.at_first(settings, self.stage.slices()))
         self._connect()
         with AbstractLayout(server, html.Div(classes="app", trame_server=server)) as layout:
             layout.root.add_child((STATIC / "page.html").read_text(encoding="utf-8"))
-
-    def _begin_state(self) -> None:
-        self.state.update(
-            {
-                "trame__title": "ICHHPINet",
-                "trame__favicon": "page/icon.svg",
-                "stage": "empty",  # empty, loading, ready
-                "loading": {"what": "", "percent": 0},
-                "message": {"kind": "", "text": "", "count": 0},
-                "notes": [],
-                "grid": "",
-                "busy": False,
-                "progress": {"what": "", "percent": 0},
-                "brush": "",
-                "brush_mm": USUAL_MM,
-                "brush_limits": [SMALLEST_MM, LARGEST_MM],
-                "window": "brain",
-                "windows": {name: list(window) for name, window in WINDOWS.items()},
-                "layout": "four",
-                "views": self.stage.slices(),
-                "rows": [],
-                "seen": 0,
-                "volume_ml": None,
-                "can": {"refine": False, "propose": False, "undo": False, "redo": False, "save": False},
-                "shown": vars(Shown()).copy(),
-                "auto_refine": False,
-                "most_mb": self.settings.most_upload_mb,
-                "local": self.settings.local,
-            }
-        )
 
     def _connect(self) -> None:
         """Names that page.html and page.js trigger. Every one is `told`: what fails is said in the page."""
@@ -127,7 +95,7 @@ class Page:
         if self._reading is not None:
             self._reading.cancel()
         self._drop()
-        self.state.update({"stage": "empty", "rows": [], "seen": 0, "volume_ml": None, "notes": [], "grid": ""})
+        self.state.update(pagestate.without_case())
         self.state.flush()
 
     def _open(
@@ -177,17 +145,7 @@ class Page:
         self.brushes.take(self.logic.strokes_node(volume), volume)
         self.stage.layout(self.state.layout)
         self.stage.show(volume)
-        depth, height, width = ct.shape
-        z, y, x = ct.spacing_mm
-        self.state.update(
-            {
-                "stage": "ready",
-                "window": "brain",
-                "notes": list(self._notes),
-                "grid": f"{width} × {height} × {depth} · {x:.2f} × {y:.2f} × {z:.2f} mm",
-                "auto_refine": False,
-            }
-        )
+        self.state.update(pagestate.of_case(ct))
         self.choose_brush("foreground")
         self.work.lay_over()
         self.work.prepare()
@@ -259,43 +217,9 @@ class Page:
         work = self.work
         if work is None:
             return
-        current, seen = work.current(), work.seen()
-        logic, volume, idle = self.logic, work.volume, not work.busy
-        fraction, what = work.progress
-        self.state.update(
-            {
-                "busy": work.busy,
-                "progress": {"what": what or PREPARING, "percent": round(100 * fraction)},
-                "rows": [self._row(row) for row in logic.table(volume)][::-1],
-                "seen": seen.number if seen is not None else 0,
-                "volume_ml": None if seen is None else round(seen.volume_ml, 1),
-                "shown": vars(work.shown).copy(),
-                "notes": list(dict.fromkeys((*self._notes, *logic.notes(volume)))),
-                "can": {
-                    "refine": idle and work.has_strokes(),
-                    "propose": idle and current is None,
-                    "undo": idle and logic.can_undo(volume),
-                    "redo": idle and logic.can_redo(volume),
-                    "save": seen is not None or current is not None,
-                },
-            }
-        )
+        self.state.update(pagestate.of_work(work, self._notes))
         self.state.flush()
-        self._frame_surface(seen)
-
-    def _row(self, row: Any) -> dict[str, Any]:
-        percent = "" if row.delta_percent is None else f"{row.delta_percent:+.0f}"
-        return {
-            "number": row.number,
-            "ml": f"{row.volume_ml:.1f}",
-            "delta": f"{row.delta_ml:+.1f}",
-            "percent": percent,
-            "strokes": row.strokes,
-            "seconds": f"{row.seconds:.1f}",
-            "exact_seconds": row.seconds,
-            "current": row.current,
-            "on_line": row.on_line,
-        }
+        self._frame_surface(work.seen())
 
     def _frame_surface(self, seen: rounds.Round | None) -> None:
         """The 3D view looks at the first surface of a case; after that the user's own view stays."""
@@ -335,6 +259,3 @@ class Page:
                 self.say("error", FAILED)
 
         return run
-
-
-__all__ = ["AXIAL", "Node", "Page"]

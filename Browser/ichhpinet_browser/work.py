@@ -24,6 +24,7 @@ from ICHHPINetSlicer.worker import POLL_SECONDS
 logger = logging.getLogger(__name__)
 
 PREPARING = "Preparing the CT"
+NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
 Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
 
 
@@ -111,7 +112,13 @@ class Work:
         self._changed()
 
     async def _poll(self) -> None:
-        while self.logic.poll():
+        busy = True
+        while busy:
+            try:
+                busy = self.logic.poll()
+            except Exception as error:  # a result that could not be shown must not stop the polling
+                logger.error("a result could not be shown: %s", type(error).__name__)
+                self._say("error", NOT_SHOWN)
             await asyncio.sleep(POLL_SECONDS)
         self._changed()
 
@@ -232,6 +239,8 @@ class Work:
             raise InputError("there is no round yet; refine or propose first")
         known = self._known_uncertainty(one)
         if known is None:
+            if self.logic.busy:
+                raise InputError("the engine is at work; try again in a moment")
             self._jump_when_known = True
             self._look(one.number)
             return None

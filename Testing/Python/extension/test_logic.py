@@ -107,6 +107,22 @@ def test_a_volume_opened_ahead_needs_no_opening_in_its_first_round(logic: ICHHPI
     assert set(what) == {"refining"} and len(logic.table(volume)) == 1
 
 
+def test_strokes_can_be_undone_while_the_volume_is_only_being_opened(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.open(volume, lambda: said.append("open"), failed)
+    assert logic.busy and logic.undo(volume) and painted(logic, volume) == 0 and logic.redo(volume)
+    with pytest.raises(InputError, match="a round is under way"):
+        logic.refine(volume, lambda one: None, failed)
+    wait(logic)
+    assert said == ["open"]
+    logic.refine(volume, lambda one: None, failed)
+    with pytest.raises(InputError, match="a round is under way"):
+        logic.undo(volume)
+    wait(logic)
+    assert len(logic.table(volume)) == 1
+
+
 def test_it_is_known_whether_there_are_strokes_to_refine_from(logic: ICHHPINetLogic, volume: Any) -> None:
     assert not logic.has_strokes(volume)
     paint(logic, volume, BACKGROUND_ID, FIRST)
