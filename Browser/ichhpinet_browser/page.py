@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from trame_client.ui.core import AbstractLayout
 from trame_client.widgets import html
 
 from ichhpinet.errors import InputError
-from ICHHPINetSlicer import overlays, rounds
+from ICHHPINetSlicer import overlays
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.worker import Worker
 
-from . import cases, downloads, pagestate
+from . import cases, downloads, pagestate, skull
 from .brushes import Brushes
 from .settings import PageSettings
 from .stage import LAYOUTS, Stage
@@ -42,7 +43,6 @@ class Page:
         self._notes: tuple[str, ...] = ()
         self._brush: str | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._surface_of: str | None = None
         server.enable_module({"serve": {"page": str(STATIC)}, "styles": ["page/page.css"], "scripts": ["page/page.js"]})
         self.state.update(pagestate.at_first(settings, self.stage.slices()))
         self._connect()
@@ -78,9 +78,17 @@ class Page:
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
-    def open_path(self, path: Path) -> None:
-        """Read a CT or an unpacked session, and show it. Returns at once."""
-        self._open(lambda progress: cases.read(path, progress))
+    def open_path(self, path: Path, uploaded: Path | None = None) -> None:
+        """Read a CT or an unpacked session, and show it. uploaded: deleted once it is read. Returns at once."""
+
+        def read(progress: Callable[[float, str], None]) -> Any:
+            try:
+                return cases.read(path, progress)
+            finally:
+                if uploaded is not None:
+                    shutil.rmtree(uploaded, ignore_errors=True)
+
+        self._open(read)
 
     def open_sample(self) -> None:
         """The bundled CT, at its haemorrhage."""
@@ -104,6 +112,7 @@ class Page:
         if self._reading is not None and not self._reading.done():
             raise InputError("a CT is being read; wait for it")
         self.say("", "")
+        self.logic.worker.warm_up()
         self.state.update({"stage": "loading", "loading": {"what": "Reading the CT", "percent": 0}})
         self.state.flush()
         self._reading = asyncio.get_running_loop().create_task(self._read(read, then))
@@ -147,6 +156,8 @@ class Page:
         self.stage.show(volume)
         self.state.update(pagestate.of_case(ct))
         self.choose_brush("foreground")
+        skull.show_skull(self.stage.scene, volume)
+        self.stage.look_from_front()
         self.work.lay_over()
         self.work.prepare()
         self._show_slices()
@@ -158,8 +169,8 @@ class Page:
         work.close()
         self.choose_brush(None)
         self.stage.app.segmentation_editor.clear()
+        skull.hide_skull(self.stage.scene)
         cases.remove(self.stage.scene, work.volume)
-        self._surface_of = None
 
     # -- controls ----------------------------------------------------------------------------------------------------
 
@@ -219,13 +230,6 @@ class Page:
             return
         self.state.update(pagestate.of_work(work, self._notes))
         self.state.flush()
-        self._frame_surface(work.seen())
-
-    def _frame_surface(self, seen: rounds.Round | None) -> None:
-        """The 3D view looks at the first surface of a case; after that the user's own view stays."""
-        if seen is not None and self._surface_of is None:
-            self._surface_of = seen.node.GetID()
-            self.stage.look_from_front()
 
     def _show_slices(self) -> None:
         self.state.views = self.stage.slices()

@@ -10,6 +10,7 @@ import gc
 import hmac
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -121,8 +122,9 @@ async def _upload(request: Any, page: Any, settings: Any) -> Any:
         if (request.content_length or 0) > most_bytes + (1 << 20):
             raise uploads.too_large(most_bytes)
         path = await uploads.receive(_parts(await request.multipart()), folder, most_bytes)
-        page.open_path(path)
+        page.open_path(path, uploaded=folder)
     except InputError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         page.say("error", str(error)[:1].upper() + str(error)[1:] + ".")
         return web.json_response({"refused": str(error)}, status=400)
     return web.json_response({})

@@ -58,6 +58,9 @@ async def connect(request: web.Request, seat: Seat, path: str, client: aiohttp.C
     try:
         async with client.ws_connect(url, headers={KEY_HEADER: seat.settings.key}, max_msg_size=0) as process:
             await page.prepare(request)
+            before, seat.socket = seat.socket, page
+            if before is not None:  # the same address in another tab: the newest has the case
+                await before.close()
             seat.connected()
             try:
                 pumps = [asyncio.ensure_future(_pump(*ends)) for ends in ((page, process), (process, page))]
@@ -66,6 +69,8 @@ async def connect(request: web.Request, seat: Seat, path: str, client: aiohttp.C
                     pump.cancel()
             finally:
                 seat.disconnected()
+                if seat.socket is page:
+                    seat.socket = None
                 await page.close()
     except aiohttp.ClientError:
         return page if page.prepared else web.Response(status=502, text=GONE)

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .pageprocess import READY
 from .settings import AWAY_SECONDS, LEFT_SECONDS, START_SECONDS, UNSEEN_SECONDS, PageSettings
@@ -34,7 +35,7 @@ class NotStarted(Exception):
 
 @dataclass
 class Seat:
-    """One tab's process. sockets: connections of its page; left_at: when the page said that it was closed."""
+    """One tab's process. sockets: how many connections its page has; left_at: when the page said that it was closed."""
 
     name: str
     settings: PageSettings
@@ -42,6 +43,7 @@ class Seat:
     port: int
     since: float = field(default_factory=time.monotonic)
     sockets: int = 0
+    socket: Any = None  # the newest of them
     seen: bool = False
     left_at: float | None = None
 

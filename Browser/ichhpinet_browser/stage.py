@@ -131,7 +131,7 @@ class Stage:
         self._to_fit = set(LAYOUTS[name]) & set(SLICES)
 
     def look_from_front(self) -> None:
-        """The surface, whole, seen from the patient's front left and a little above."""
+        """Skull and haemorrhage, whole, seen from the patient's front left and a little above."""
         self.surface.fit_view_to_content()
         camera = self.surface.get_camera_node()
         if camera is not None:

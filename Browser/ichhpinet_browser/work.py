@@ -54,6 +54,7 @@ class Work:
         self._uncertainty: tuple[int, NDArray[np.uint8]] | None = None
         self._next = 0
         self._jump_when_known = False
+        self._later = False  # the CT is prepared when the engine is idle
         self._watch: asyncio.Task[None] | None = None
 
     # -- jobs --------------------------------------------------------------------------------------------------------
@@ -64,7 +65,12 @@ class Work:
         return self.logic.busy and (self.prepared or self.asked is not None)
 
     def prepare(self) -> None:
-        """Let the engine encode the CT while the user looks at it."""
+        """Let the engine encode the CT while the user looks at it; once it is done with what it may be at."""
+        if self.logic.busy:
+            self._later = True
+            self._start(lambda: None)
+            return
+        self._later = False
         self._start(lambda: self.logic.open(self.volume, self._prepared, self._failed, self._progress))
 
     def ask(self, what: str) -> None:
@@ -112,13 +118,17 @@ class Work:
         self._changed()
 
     async def _poll(self) -> None:
-        busy = True
-        while busy:
+        """Until the engine is idle. Between the last look and the end nothing is awaited: no job can slip in unseen."""
+        while True:
             try:
-                busy = self.logic.poll()
+                self.logic.poll()
             except Exception as error:  # a result that could not be shown must not stop the polling
                 logger.error("a result could not be shown: %s", type(error).__name__)
                 self._say("error", NOT_SHOWN)
+            if not self.logic.busy and self._later:
+                self.prepare()
+            if not self.logic.busy:
+                break
             await asyncio.sleep(POLL_SECONDS)
         self._changed()
 
