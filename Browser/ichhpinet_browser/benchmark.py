@@ -138,10 +138,10 @@ def _opened(window: Any, address: str) -> Any:
     return page
 
 
-def _median_picture(page: Any, kind: str) -> float:
+def _median_picture(page: Any, kind: str, samples: int = SAMPLES) -> float:
     """Seconds from an event to its picture."""
     taken = []
-    for number in range(SAMPLES):
+    for number in range(samples):
         turn = 120 if number % 2 else -120
         taken.append(page.evaluate(NEXT_PICTURE, [kind, 0.45 + 0.005 * number, 0.5, turn]))
         page.wait_for_timeout(BREAK_MS)
@@ -162,6 +162,9 @@ def _rounds(page: Any, found: dict[str, float]) -> None:
         found[f"round {number}, the engine's own time"] = own
         page.wait_for_timeout(1500)
     found["a round, over the engine's own time (median)"] = statistics.median(added)
+    _paint(page, *STROKES[0])
+    page.get_by_role("button", name="Refine", exact=True).click()
+    found["a slice on, during a round (median)"] = _median_picture(page, "wheel", 8)
 
 
 def _paint(page: Any, *places: tuple[float, float]) -> None:

@@ -19,6 +19,8 @@ def at_first(settings: PageSettings, views: State) -> State:
     return {
         "trame__title": "ICHHPINet",
         "trame__favicon": "page/icon.svg",
+        "trame__client_only": ["trame__busy", "uploading"],
+        "uploading": -1,  # percent, told by page.js to its own page
         "loading": {"what": "", "percent": 0},
         "message": {"kind": "", "text": "", "count": 0},
         "brush": "",

@@ -28,21 +28,19 @@
     const limit = state("most_mb");
     const bytes = files.reduce((sum, [, file]) => sum + file.size, 0);
     if (bytes > limit * 1048576) return refuse(`This is more than ${limit} MB, the limit of this page. Choose one CT series.`);
-    const before = state("stage");
     const form = new FormData();
     for (const [name, file] of files) form.append("file", file, name);
     const request = new XMLHttpRequest();
     request.open("POST", "upload");
+    const uploading = (percent) => window.trame.state.set("uploading", percent); // known to this page alone
     request.upload.onprogress = (event) => {
-      if (event.lengthComputable && event.loaded < event.total)
-        window.trame.state.update({ stage: "loading", loading: { what: "Uploading", percent: Math.round((100 * event.loaded) / event.total) } });
+      if (event.lengthComputable && event.loaded < event.total) uploading(Math.round((100 * event.loaded) / event.total));
     };
-    const failed = () => {
-      window.trame.state.set("stage", before);
+    request.upload.onload = () => uploading(100);
+    request.onloadend = () => {
+      uploading(-1);
       if (!request.status) refuse("The upload broke off. Try again.");
     };
-    request.onload = () => { if (request.status !== 200) failed(); };
-    request.onerror = failed;
     request.send(form);
   }
   const chosen = (input) => { send([...input.files].map((file) => [file.name, file])); input.value = ""; };
