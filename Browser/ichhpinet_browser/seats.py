@@ -138,7 +138,8 @@ class Seats:
         name, key = secrets.token_hex(16), secrets.token_hex(32)  # lower case: trame lowers addresses
         folder = self.folder / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
-        settings = replace(self._likeness, key=key, folder=str(folder), samples=str(self.folder / "sample"))
+        samples = self._likeness.samples or str(self.folder / "sample")
+        settings = replace(self._likeness, key=key, folder=str(folder), samples=samples)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -16,7 +16,10 @@ START_SECONDS = 90.0  # a page process that has not come up by then has failed
 
 @dataclass(frozen=True)
 class PageSettings:
-    """One page process. key: what each request must carry. folder: private to it. ct: a path to open at once."""
+    """One page process. key: what each request must carry. folder: private to it. samples: where the sample is kept.
+
+    ct: a path to open at once.
+    """
 
     key: str
     folder: str

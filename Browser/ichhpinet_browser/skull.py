@@ -56,8 +56,12 @@ def _surface(volume: Node) -> Any:
     contour = vtk.vtkFlyingEdges3D()
     contour.SetInputData(image)
     contour.SetValue(0, BONE_HU)
+    contour.ComputeScalarsOff()
+    largest = vtk.vtkPolyDataConnectivityFilter()  # not the head rest, not a tube
+    largest.SetInputConnection(contour.GetOutputPort())
+    largest.SetExtractionModeToLargestRegion()
     smooth = vtk.vtkWindowedSincPolyDataFilter()
-    smooth.SetInputConnection(contour.GetOutputPort())
+    smooth.SetInputConnection(largest.GetOutputPort())
     smooth.SetNumberOfIterations(12)
     smooth.SetPassBand(0.1)
     to_ras = ijk_to_ras(volume) @ np.diag([*steps[::-1], 1.0])

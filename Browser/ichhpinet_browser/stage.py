@@ -71,6 +71,8 @@ class Stage:
             view.render_window().SetMultiSamples(0)  # without a graphics card, smoothing takes four fifths of a frame
             view.get_view_node().AddObserver(vtk.vtkCommand.ModifiedEvent, self._moved)
             view.interactor().AddObserver(vtk.vtkCommand.WindowResizeEvent, partial(self._resized, name))
+        self.surface.render_window().SetMultiSamples(0)
+        self.surface.renderer().SetUseDepthPeeling(False)  # takes most of a frame; the skull needs no sorting
         self._adorn()
 
     @property

@@ -30,9 +30,9 @@ def served(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless browser."""
+    """A headless browser. While it is open, its event loop runs in this thread; other modules need theirs."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     file = browser_file()
     if file is None:

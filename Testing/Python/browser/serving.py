@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ichhpinet.reading import read_volume
+from ichhpinet.resources import sample_data
+from ichhpinet.volume import CTVolume
+from ichhpinet.writing import write_volume
+from ICHHPINetSlicer.sample import FILE, with_haemorrhage
+
 ROOT = Path(__file__).resolve().parents[3]
 SCREENSHOTS = ROOT / "out" / "screenshots"
-# The command, with shorter patience for pages that are gone.
+# The command, with shorter patience for pages that are gone, and with the sample at half its resolution.
 LAUNCH = """
-import argparse, sys
+import argparse, dataclasses, os, sys
 from ichhpinet_browser import command, seats
 seats.LEFT_SECONDS = 0.5
+likeness = command._likeness
+command._likeness = lambda *given: dataclasses.replace(likeness(*given), samples=os.environ["ICHHPINET_TEST_SAMPLES"])
 parser = argparse.ArgumentParser()
 command.register(parser.add_subparsers())
 arguments = parser.parse_args(["app", "--port", "0", "--no-browser", *sys.argv[1:]])
@@ -55,6 +67,7 @@ def serve(*arguments: object, log: Path) -> Iterator[Served]:
     """`ichhpinet app` in a process of its own, ended as Ctrl+C ends it."""
     folders = [str(ROOT / name) for name in ("Logic", "Workbench", ".", "Browser")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "TMPDIR": str(log.parent)}
+    environment["ICHHPINET_TEST_SAMPLES"] = str(samples())
     with log.open("wb") as file:
         command = [sys.executable, "-c", LAUNCH, *map(str, arguments)]
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
@@ -66,6 +79,21 @@ def serve(*arguments: object, log: Path) -> Iterator[Served]:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@lru_cache
+def samples() -> Path:
+    """A folder with the sample as `sample_file` keeps it, with every second row and column."""
+    kept = Path(tempfile.mkdtemp(prefix="samples-"))
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    with zipfile.ZipFile(sample_data("head_ct_dicom.zip")) as archive:
+        archive.extractall(kept / "dicom")
+    whole = with_haemorrhage(read_volume(kept / "dicom" / "head_ct_dicom"))
+    z, y, x = whole.spacing_mm
+    write_volume(
+        kept / FILE, CTVolume.from_array(whole.hu[:, ::2, ::2], (z, 2 * y, 2 * x), whole.origin, whole.direction)
+    )
+    return kept
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
