@@ -83,7 +83,7 @@ async def _serve(arguments: argparse.Namespace, folder: Path) -> None:
     local = is_loopback(arguments.host)
     secret = None if local else secrets.token_hex(24)
     seats = Seats(arguments.sessions, folder, _likeness(arguments, local))
-    runner = web.AppRunner(Gateway(seats, secret).app, access_log=None)  # addresses hold secrets
+    runner = web.AppRunner(Gateway(seats, secret).app, access_log=None, shutdown_timeout=2.0)  # addresses hold secrets
     await runner.setup()
     try:
         site = web.TCPSite(runner, arguments.host, arguments.port)

@@ -51,6 +51,7 @@ class Gateway:
         )
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_startup.append(self._begin)
+        self.app.on_shutdown.append(self._say_goodbye)
         self.app.on_cleanup.append(self._end)
 
     async def _begin(self, app: web.Application) -> None:
@@ -58,6 +59,12 @@ class Gateway:
             timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
         self.seats.open()
+
+    async def _say_goodbye(self, app: web.Application) -> None:
+        """Pages are told at once, and the end does not wait for them."""
+        for seat in self.seats.taken():
+            if seat.socket is not None:
+                await seat.socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
 
     async def _end(self, app: web.Application) -> None:
         await self.seats.close()

@@ -104,6 +104,10 @@ class Seats:
         seat = self._taken.get(name)
         return seat if seat is not None and seat.alive else None
 
+    def taken(self) -> list[Seat]:
+        """Every seat that a page has."""
+        return list(self._taken.values())
+
     async def take(self) -> Seat:
         """A seat. Raises: Full, NotStarted."""
         self._free(force=len(self._taken) + self._starting >= self.most)

@@ -120,14 +120,23 @@
   });
 
   // -- the connection
-  addEventListener("pagehide", () => navigator.sendBeacon("left"));
+  let leaving = false;
+  addEventListener("pagehide", () => { leaving = true; navigator.sendBeacon("left"); });
   const watch = setInterval(() => {
     const connection = window.trame && window.trame.client && window.trame.client.getConnection && window.trame.client.getConnection();
     if (!connection) return;
     clearInterval(watch);
     const lost = () => {
-      const box = document.querySelector(".lost");
-      if (box && box.hidden) { box.hidden = false; box.querySelector("button").focus(); }
+      if (leaving || document.querySelector(".lost")) return;
+      const box = document.createElement("div"); // trame takes its own page away when the connection ends
+      box.className = "lost";
+      box.innerHTML = `<section class="start-card" role="alertdialog" aria-labelledby="lost-title" aria-describedby="lost-text">
+        <h2 id="lost-title">The connection is lost</h2>
+        <p id="lost-text">The server ended, or this case was opened in another tab. What was not saved as a session may be gone.</p>
+        <div class="start-row"><button type="button" class="primary big" data-reload>Connect again</button>
+        <button type="button" class="big" data-anew>Open a new page</button></div></section>`;
+      document.body.append(box);
+      box.querySelector("button").focus();
     };
     window.trame.client.onConnectionClose(lost);
     window.trame.client.onConnectionError(lost);
