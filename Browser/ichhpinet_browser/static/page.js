@@ -135,6 +135,7 @@
         <p id="lost-text">The server ended, or this case was opened in another tab. What was not saved as a session may be gone.</p>
         <div class="start-row"><button type="button" class="primary big" data-reload>Connect again</button>
         <button type="button" class="big" data-anew>Open a new page</button></div></section>`;
+      document.documentElement.classList.add("is-lost");
       document.body.append(box);
       box.querySelector("button").focus();
     };
