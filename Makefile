@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench weights validate slicer-test clean
+.PHONY: help setup demo app test lint bench weights validate slicer-test clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,12 +17,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 setup: $(STAMP)  ## make .venv and install the project into it (every target below does this when needed)
 
 demo: $(STAMP)  ## five rounds on a real head CT with a synthetic haemorrhage; results in out/demo
 	$(BIN)/ichhpinet demo --out out/demo $(ARGS)
+
+app: $(STAMP)  ## the tool in a web page, on this computer alone; a CT of yours: make app ARGS=ct.nii.gz
+	$(BIN)/ichhpinet app $(ARGS)
 
 test: lint  ## ruff, mypy, then the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
@@ -31,8 +34,9 @@ lint: $(STAMP)  ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## speed and memory, beside three other methods; table and JSON in out/bench
+bench: $(STAMP)  ## speed and memory, beside three other methods, and of the web page; tables and JSON in out/bench
 	$(BIN)/ichhpinet bench --out out/bench $(ARGS)
+	$(BIN)/ichhpinet bench-app --out out/bench || echo "The web page was not measured."
 
 weights: $(STAMP)  ## train the compact network; resumes where it stopped; checkpoints in runs/compact
 	$(BIN)/ichhpinet train --out runs/compact $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Strokes:
     @classmethod
     def none(cls, shape: tuple[int, ...]) -> Strokes:
         """Nothing painted."""
-        return cls.of(np.zeros(shape, bool), np.zeros(shape, bool))
+        return _none(shape)
 
     def labels(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8."""
@@ -45,6 +46,11 @@ class Strokes:
         now, before = self.labels(), used.labels()
         left = np.where(now == before, 0, now)
         return Strokes.of(left == 1, left == 2)
+
+
+@lru_cache(maxsize=8)  # asked for whenever a button is to be enabled
+def _none(shape: tuple[int, ...]) -> Strokes:
+    return Strokes.of(np.zeros(shape, bool), np.zeros(shape, bool))
 
 
 @dataclass(frozen=True)

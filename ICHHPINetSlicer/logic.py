@@ -70,6 +70,7 @@ class ICHHPINetLogic:
         self.worker = worker or Worker()
         self._cases: dict[str, _Case] = {}
         self._working_on = ""
+        self._opening = False  # whether the engine only opens a volume: nothing of that lands in the scene
         self._applying = False
         self._tags: list[tuple[Any, int]] = []
         self._observe(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_removed, "CALLDATA")
@@ -103,6 +104,24 @@ class ICHHPINetLogic:
     def busy(self) -> bool:
         """True while the engine works."""
         return self.worker.busy
+
+    def open(self, volume: Node, done: Callable[[], None], failed: Fail, progress: Progress | None = None) -> None:
+        """Have the engine open a volume ahead of its first round, which then need not wait for it.
+
+        Raises: InputError for what is no head CT, or while the engine works.
+        """
+        case = self._idle_case(volume)
+
+        def opened(_: Any) -> None:
+            self._opening = False
+            done()
+
+        def refused(kind: str, sentence: str) -> None:
+            self._opening = False
+            failed(kind, sentence)
+
+        self._submit(case, None, opened, refused, progress)
+        self._opening = self.busy
 
     def refine(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
         """Ask for a round from what is painted. `failed(kind, sentence)`; kind 'cancelled', 'input' or 'error'.
@@ -141,7 +160,7 @@ class ICHHPINetLogic:
 
     def return_to(self, volume: Node, number: int) -> None:
         """Continue from this round; can be undone. Raises: InputError where there is none."""
-        case = self._idle_case(volume)
+        case = self._case(volume) if self._opening else self._idle_case(volume)
         known = rounds.rounds_of(volume)
         if number not in known:
             raise InputError(f"there is no round {number}; the rounds are {', '.join(map(str, known)) or 'none yet'}")
@@ -165,6 +184,10 @@ class ICHHPINetLogic:
     def current(self, volume: Node) -> Round | None:
         """The round that the next one starts from."""
         return rounds.rounds_of(volume).get(self._case(volume).history.now.number or 0)
+
+    def has_strokes(self, volume: Node) -> bool:
+        """Whether something is painted that no round has used yet."""
+        return self._case(volume).history.now.strokes != Strokes.none(_shape(volume))
 
     def notes(self, volume: Node) -> tuple[str, ...]:
         """What opening the volume assumed, a sentence each; empty before its first round."""
@@ -260,7 +283,7 @@ class ICHHPINetLogic:
         return Strokes.of(foreground, segment_mask(case.strokes, BACKGROUND_ID, case.volume) & ~foreground)
 
     def _walk(self, volume: Node, step: Callable[[History], History]) -> bool:
-        case = self._idle_case(volume)
+        case = self._case(volume) if self._opening else self._idle_case(volume)
         self.strokes_changed(volume)
         history = step(case.history)
         if history.at == case.history.at:
@@ -291,9 +314,9 @@ class ICHHPINetLogic:
         self._submit(case, job, lambda answer: done(self._land(case, strokes, answer)), failed, progress)
 
     def _submit(
-        self, case: _Case, job: Job, done: Callable[[Any], None], failed: Fail, progress: Progress | None
+        self, case: _Case, job: Job | None, done: Callable[[Any], None], failed: Fail, progress: Progress | None
     ) -> None:
-        """A job on a volume, which is opened first where the engine does not have it as it is now."""
+        """A job (None: none) on a volume, which is opened first where the engine does not have it as it is now."""
         key = self._working_on = case.volume.GetID()
 
         def landed(answer: Any) -> None:
@@ -307,10 +330,16 @@ class ICHHPINetLogic:
         def opened(answer: Opened) -> None:
             if self._cases.get(key) is case:
                 case.stamp, case.notes = self._stamp(case.volume), answer.notes
+                go_on()
+
+        def go_on() -> None:
+            if job is None:
+                done(None)
+            else:
                 self.worker.submit(job, landed, refused, progress)
 
         if self.worker.alive and case.stamp == self._stamp(case.volume):
-            self.worker.submit(job, landed, refused, progress)
+            go_on()
             return
         memory = rounds.kept_memory(case.volume)
         volume = volume_from_node(case.volume)
@@ -364,6 +393,7 @@ class ICHHPINetLogic:
         """The volume is gone: its job is cancelled, its session closed; results under way land nowhere."""
         del self._cases[key]
         if self.busy and self._working_on == key:
+            self._opening = False
             self.worker.cancel()
         self.worker.forget(key)
 

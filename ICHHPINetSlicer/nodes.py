@@ -48,6 +48,24 @@ def volume_from_node(node: Node) -> CTVolume:
     return checked if not notes else CTVolume(values, checked.spacing_mm, checked.origin, checked.direction, notes)
 
 
+def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:
+    """A scalar volume node with the CT's values and place, which `volume_from_node` gives back; whole HU as short."""
+    limits = np.iinfo(np.int16)
+    whole = bool((ct.hu == np.rint(ct.hu)).all()) and ct.hu.min() >= limits.min and ct.hu.max() <= limits.max
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(ct.shape))
+    image.AllocateScalars(vtk.VTK_SHORT if whole else vtk.VTK_FLOAT, 1)
+    voxels(image)[:] = ct.hu
+    to_lps = np.eye(4)
+    to_lps[:3, :3] = ct.direction * np.array(ct.spacing_mm[::-1])
+    to_lps[:3, 3] = ct.origin
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(_matrix(RAS_TO_LPS @ to_lps))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def ijk_to_ras(node: Node) -> NDArray[np.float64]:
     """(4, 4): voxel (i, j, k) -> RAS mm, in the node's own coordinates."""
     matrix = vtk.vtkMatrix4x4()
@@ -141,6 +159,13 @@ def _labelmap_name() -> str:
 
 def _array(matrix: Any) -> NDArray[np.float64]:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _matrix(values: NDArray[np.float64]) -> Any:
+    matrix = vtk.vtkMatrix4x4()
+    for row, column in np.ndindex(4, 4):
+        matrix.SetElement(row, column, float(values[row, column]))
+    return matrix
 
 
 def _is_empty(image: Any) -> bool:

@@ -16,7 +16,9 @@ ADDED_ID, REMOVED_ID = "Added", "Removed"
 ADDED_RGB, REMOVED_RGB = (0.30, 0.75, 0.35), (0.85, 0.35, 0.85)  # green and purple: told apart by the colour-blind
 UNCERTAIN = 64  # of 255: below, nothing is drawn
 UNCERTAINTY_OPACITY = 0.45
-COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # falls back to a warm ramp where the scene lacks it
+COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # Slicer's own; WARM where the scene lacks it
+WARM = "ICH uncertainty colours"
+WARM_ENDS_RGB = (0.45, 0.10, 0.35), (1.0, 0.85, 0.25)  # dark to light, so that it reads without telling hues apart
 
 
 def show_changes(volume: Node, one: Round | None) -> Node | None:
@@ -61,8 +63,7 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    if display.GetScene().GetNodeByID(COLOURS) is not None:
-        display.SetAndObserveColorNodeID(COLOURS)
+    display.SetAndObserveColorNodeID(_colours(display.GetScene()).GetID())
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(0, 255)
     display.SetThreshold(UNCERTAIN, 255)
@@ -111,6 +112,21 @@ def _new(volume: Node, what: str, kind: str, name: str) -> Node:
     node.SetAttribute(KIND, what)
     node.SetSaveWithScene(False)  # made anew from the rounds whenever it is asked for
     rounds.adopt(volume, node)
+    return node
+
+
+def _colours(scene: Node) -> Node:
+    known = scene.GetNodeByID(COLOURS) or scene.GetFirstNodeByName(WARM)
+    if known is not None:
+        return known
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", WARM)
+    node.SetTypeToUser()
+    node.SetSaveWithScene(False)
+    node.SetHideFromEditors(True)
+    node.SetNumberOfColors(256)
+    low, high = (np.array(rgb) for rgb in WARM_ENDS_RGB)
+    for level in range(256):
+        node.SetColor(level, str(level), *(low + (high - low) * level / 255).tolist(), 1.0)
     return node
 
 

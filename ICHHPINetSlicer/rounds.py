@@ -111,6 +111,13 @@ def shown_round(volume: Node) -> int | None:
     return shown[-1] if shown else None
 
 
+def show_mask(one: Round, visible: bool) -> None:
+    """The haemorrhage over the slices, or the slices without it; its surface in the 3D views stays as it is."""
+    display = one.node.GetDisplayNode()
+    display.SetSegmentVisibility2DFill(MASK_ID, visible)
+    display.SetSegmentVisibility2DOutline(MASK_ID, visible)
+
+
 def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
     """Show the strokes that made a round, faintly, or hide them."""
     display = one.node.GetDisplayNode()

@@ -18,6 +18,7 @@ from slicer.util import VTKObservationMixin
 from ichhpinet.errors import InputError
 
 from . import overlays, rounds
+from .controls import KEYS, UNDO_KEYS, WINDOWS
 from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_there
 from .logic import ICHHPINetLogic
 from .nodes import BACKGROUND_ID, FOREGROUND_ID
@@ -27,11 +28,7 @@ from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-WINDOWS = {"brainButton": (40, 80), "subduralButton": (75, 215), "strokeButton": (32, 8), "boneButton": (600, 2800)}
 COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
-# Free in Slicer: slice views take B F G L R T V and arrows, the Segment Editor digits, I Q W Y Z, Space, Escape.
-KEYS = {"D": "foregroundButton", "N": "backgroundButton", "X": "eraseButton", "Ctrl+Return": "refineButton"}
-UNDO_KEYS = {"Ctrl+Z": "undoButton", "Ctrl+Y": "redoButton", "Ctrl+Shift+Z": "redoButton"}
 GREY = 140  # text of rounds that were left behind
 
 
@@ -88,7 +85,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         for keys, name in (KEYS | UNDO_KEYS).items():
             shortcut = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
-            shortcut.connect("activated()", getattr(self.ui, name).click)
+            shortcut.connect("activated()", getattr(self.ui, f"{name}Button").click)
             self._shortcuts.append(shortcut)
         self._own_undo(False)
         if torch_is_there():
@@ -154,7 +151,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _connect(self) -> None:
         ui = self.ui
         for name, (level, width) in WINDOWS.items():
-            getattr(ui, name).connect("clicked()", lambda lw=(level, width): self._set_window(*lw))
+            getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): self._set_window(*lw))
         for name, what in (
             ("foregroundButton", FOREGROUND_ID),
             ("backgroundButton", BACKGROUND_ID),
@@ -356,7 +353,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if volume is not None and volume is not self._editor.sourceVolumeNode():
             self._uncertainty = None
             slicer.util.setSliceViewerLayers(background=volume)
-            self._set_window(*WINDOWS["brainButton"])
+            self._set_window(*WINDOWS["brain"])
             self._choose_brush(None)
             self._editor.setSegmentationNode(self.logic.strokes_node(volume))
             self._editor.setSourceVolumeNode(volume)

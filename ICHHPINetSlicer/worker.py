@@ -127,6 +127,7 @@ class Worker:
             if process.is_alive():
                 process.terminate()
             process.join()
+        self._stop = None  # gives its semaphores back
 
     def _send(self) -> None:
         """Not before the process reads: a CT is more than a pipe holds, and sending would wait for it to start."""

@@ -36,7 +36,10 @@ ARROWS_BACK = {("predictor", "session")}  # Predictor.open makes a Session; not 
 NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "hpinet")
 
 ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
-BROWSER_MAY_USE = {"nodes", "rounds", "logic", "worker"}  # of ICHHPINetSlicer
+# Of ICHHPINetSlicer: everything that knows no Qt and no panel.
+BROWSER_MAY_USE = {"controls", "history", "logic", "nodes", "overlays", "rounds", "sample", "worker"}
+WEB_LIBRARIES = {"trame", "trame_client", "trame_server", "trame_rca", "trame_slicer", "aiohttp", "wslink"}
+WEB_NOT_NEEDED = {"__init__", "settings", "sessionarchive", "uploads", "command", "pageprocess"}  # rooms of the page
 CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}
 # What runs on a bare GPU machine: torch and numpy when imported; anything else only inside the function that needs it.
 BARE_MACHINE_ROOMS = {"phantom", "regions", "robot", "losses", "train", "training", "synthesize"}
@@ -156,6 +159,19 @@ def test_generator_and_training_start_where_there_is_no_simpleitk() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", _files(BROWSER), ids=_name)
+def test_the_page_uses_no_torch_and_only_its_outer_rooms_start_without_web_libraries(file: Path) -> None:
+    now = _third_party(_imports(file, BROWSER, on_import_only=True))
+    assert "torch" not in _third_party(_imports(file, BROWSER)), "the engine's process alone computes"
+    assert _room(file, BROWSER) not in WEB_NOT_NEEDED or not now & (WEB_LIBRARIES | {"slicer", "vtk"})
+
+
+@pytest.mark.parametrize("file", [f for room in (CORE, WORKBENCH, SLICER) for f in _files(room)], ids=_name)
+def test_web_libraries_stay_in_the_page(file: Path) -> None:
+    package = next(name for name in (CORE, WORKBENCH, SLICER) if f"/{name}/" in file.as_posix())
+    assert not _third_party(_imports(file, package)) & WEB_LIBRARIES
 
 
 @pytest.mark.parametrize("file", _files(SLICER), ids=_name)

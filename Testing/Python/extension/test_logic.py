@@ -93,6 +93,58 @@ def test_the_brush_is_empty_after_a_round_and_keeps_what_was_painted_meanwhile(
     assert painted(logic, volume) == 0
 
 
+def test_a_volume_opened_ahead_needs_no_opening_in_its_first_round(logic: ICHHPINetLogic, volume: Any) -> None:
+    opened: list[str] = []
+    said, failed = failures()
+    logic.open(volume, lambda: opened.append("open"), failed)
+    wait(logic)
+    logic.open(volume, lambda: opened.append("already"), failed)
+    assert opened == ["open", "already"] and said == [] and not logic.busy
+    what: list[str] = []
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    logic.refine(volume, lambda one: None, failed, lambda fraction, step: what.append(step))
+    wait(logic)
+    assert set(what) == {"refining"} and len(logic.table(volume)) == 1
+
+
+def test_strokes_can_be_undone_while_the_volume_is_only_being_opened(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.open(volume, lambda: said.append("open"), failed)
+    assert logic.busy and logic.undo(volume) and painted(logic, volume) == 0 and logic.redo(volume)
+    with pytest.raises(InputError, match="a round is under way"):
+        logic.refine(volume, lambda one: None, failed)
+    wait(logic)
+    assert said == ["open"]
+    logic.refine(volume, lambda one: None, failed)
+    with pytest.raises(InputError, match="a round is under way"):
+        logic.undo(volume)
+    wait(logic)
+    assert len(logic.table(volume)) == 1
+
+
+def test_it_is_known_whether_there_are_strokes_to_refine_from(logic: ICHHPINetLogic, volume: Any) -> None:
+    assert not logic.has_strokes(volume)
+    paint(logic, volume, BACKGROUND_ID, FIRST)
+    assert logic.has_strokes(volume)
+    refine(logic, volume)
+    assert not logic.has_strokes(volume)
+    logic.undo(volume)
+    assert logic.has_strokes(volume)
+
+
+def test_a_rounds_mask_can_be_taken_off_the_slices_while_its_surface_stays(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    display = one.node.GetDisplayNode()
+    for visible in (False, True):
+        rounds.show_mask(one, visible)
+        assert bool(display.GetSegmentVisibility2DFill(rounds.MASK_ID)) is visible
+        assert bool(display.GetSegmentVisibility2DOutline(rounds.MASK_ID)) is visible
+        assert display.GetVisibility() and display.GetSegmentVisibility3D(rounds.MASK_ID)
+        assert rounds.shown_round(volume) == 1
+
+
 def test_strokes_are_obeyed_in_the_scenes_mask(logic: ICHHPINetLogic, volume: Any) -> None:
     paint(logic, volume, FOREGROUND_ID, FIRST)
     paint(logic, volume, BACKGROUND_ID, SECOND)

@@ -18,6 +18,7 @@ from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer.nodes import (
     BACKGROUND_ID,
     FOREGROUND_ID,
+    node_from_volume,
     painted_strokes,
     segment_mask,
     set_segment,
@@ -185,3 +186,14 @@ def test_a_windowed_picture_is_taken_with_a_note(scene: Any, volume: Any) -> Non
     read = volume_from_node(volume)
     assert "brain window" in read.notes[0]
     assert read.hu.min() == 0 and read.hu.max() == 80
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_ct_becomes_a_node_and_comes_back_the_same(scene: Any, whole: bool) -> None:
+    ct = ct_with_air()
+    swapped = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    hu = np.rint(ct.hu) if whole else np.array(ct.hu)
+    there = CTVolume.from_array(hu, (5.0, 0.7, 0.4), (-11.0, 7.0, 30.0), swapped)
+    back = volume_from_node(node_from_volume(scene, there, "CT"))
+    assert np.array_equal(back.hu, there.hu) and np.allclose(back.direction, there.direction)
+    assert np.allclose(back.spacing_mm, there.spacing_mm) and np.allclose(back.origin, there.origin)

@@ -74,3 +74,15 @@ def test_a_view_jumps_to_the_uncertain_place_of_the_slice(volume: Any, scene: An
     view = scene.AddNewNodeByClass("vtkMRMLSliceNode")
     overlays.jump_to(scene, tuple(place))
     assert np.allclose([view.GetSliceToRAS().GetElement(2, 3)], place[2])
+
+
+def test_where_slicers_colours_are_missing_uncertainty_is_drawn_from_dark_to_light(volume: Any, scene: Any) -> None:
+    node = overlays.show_uncertainty(volume, np.full((5, 16, 16), 200, np.uint8))
+    colours = node.GetDisplayNode().GetColorNode()
+    rgba = np.zeros((256, 4))
+    for level in range(256):
+        colours.GetColor(level, rgba[level])
+    brightness = (rgba[:, :3] @ (0.2126, 0.7152, 0.0722))[::8]
+    assert (np.diff(brightness) > 0).all() and not colours.GetSaveWithScene()
+    overlays.show_uncertainty(volume, np.full((5, 16, 16), 100, np.uint8))
+    assert scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == 1

@@ -1,0 +1,138 @@
+"""A session as one file: the CT, the rounds, their strokes and the engine's memory, in a zip of NRRD, NPZ and JSON.
+
+Read as images and numbers only: no scene file, no code, no path of the file's own is followed.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichhpinet.errors import InputError
+from ichhpinet.reading import read_volume
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.volume import CTVolume
+from ichhpinet.writing import write_volume
+
+FORMAT = "ichhpinet page session 1"
+INDEX, CT, ARRAYS, MEMORY = "page.json", "ct.nrrd", "rounds.npz", "memory.hps"
+PENDING = "pending"  # in ARRAYS: strokes that no round has used; the others are rounds, by number
+STROKES = 2  # in ARRAYS: a round's voxel is strokes * 2 + mask
+LARGEST_LABEL = 2 * STROKES + 1
+ARRAY_HEADER_BYTES = 4096
+MOST_ROUNDS = 1000
+NOT_OURS = "the file is no session of this page, or damaged; it must be one that was downloaded here"
+
+
+@dataclass(frozen=True)
+class KeptRound:
+    """One round. mask: (D, H, W) bool. strokes: (D, H, W) uint8, 1 foreground, 2 background."""
+
+    number: int
+    parent: int | None
+    seconds: float
+    mask: NDArray[np.bool_]
+    strokes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class KeptSession:
+    """Everything on one CT. pending: strokes that no round has used. memory: the bytes of the engine's session file."""
+
+    ct: CTVolume
+    rounds: tuple[KeptRound, ...]
+    current: int | None
+    pending: NDArray[np.uint8]
+    memory: bytes | None
+
+
+def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
+    """Write `path`. folder: an empty one for what is being packed. Raises: OSError."""
+    write_volume(folder / CT, kept.ct)
+    arrays = {str(one.number): one.strokes * STROKES + one.mask for one in kept.rounds}
+    np.savez_compressed(folder / ARRAYS, **{PENDING: kept.pending}, **arrays)
+    if kept.memory is not None:
+        (folder / MEMORY).write_bytes(kept.memory)
+    rows = [{"number": one.number, "parent": one.parent, "seconds": one.seconds} for one in kept.rounds]
+    index = {"format": FORMAT, "current": kept.current, "rounds": rows, "notes": list(kept.ct.notes)}
+    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # what is in it is deflated already
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a zip holds a session of this page."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return INDEX in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def read_archive(folder: Path) -> KeptSession:
+    """A session that was unpacked into `folder`. Raises: InputError for what `write_archive` did not write."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            raise InputError(f"the session is {index['format']!r}; it must be {FORMAT!r}")
+        rows = [(_whole(row["number"]), _parent(row["parent"]), float(row["seconds"])) for row in index["rounds"]]
+        current, notes = _parent(index["current"]), tuple(str(note) for note in index["notes"])
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(NOT_OURS) from None
+    _check_links(rows, current)
+    read = read_volume(folder / CT)
+    ct = CTVolume(read.hu, read.spacing_mm, read.origin, read.direction, notes)
+    arrays = _read_arrays(folder / ARRAYS, {PENDING, *(str(number) for number, _, _ in rows)}, ct.shape)
+    Scribbles.from_labels(arrays[PENDING])  # refuses other labels
+    kept = tuple(
+        KeptRound(number, parent, seconds, arrays[str(number)] % STROKES > 0, arrays[str(number)] // STROKES)
+        for number, parent, seconds in rows
+    )
+    memory = (folder / MEMORY).read_bytes() if (folder / MEMORY).exists() else None
+    return KeptSession(ct, kept, current, arrays[PENDING], memory)
+
+
+def _read_arrays(path: Path, names: set[str], shape: tuple[int, ...]) -> dict[str, NDArray[np.uint8]]:
+    """(D, H, W) uint8 by name. Nothing is unpacked that is larger than the CT has voxels; pickles are refused."""
+    largest = int(np.prod(shape)) + ARRAY_HEADER_BYTES
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if any(entry.file_size > largest for entry in packed.infolist()):
+                raise InputError(NOT_OURS)
+        with np.load(path, allow_pickle=False) as arrays:
+            read = {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise InputError(NOT_OURS) from None
+    for array in read.values():
+        if array.shape != shape or array.dtype != np.uint8 or array.max() > LARGEST_LABEL:
+            raise InputError(NOT_OURS)
+    return read
+
+
+def _check_links(rows: list[tuple[int, int | None, float]], current: int | None) -> None:
+    numbers = [number for number, _, _ in rows]
+    known = {None, *numbers}
+    late = any(parent is not None and parent >= number for number, parent, _ in rows)
+    loose = any(parent not in known for _, parent, _ in rows) or current not in known
+    if late or loose or len(set(numbers)) < len(numbers) or len(numbers) > MOST_ROUNDS:
+        raise InputError(NOT_OURS)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(NOT_OURS)
+    return value
+
+
+def _parent(value: Any) -> int | None:
+    return None if value is None else _whole(value)

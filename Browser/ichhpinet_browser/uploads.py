@@ -1,0 +1,142 @@
+"""What is uploaded -> files in a private folder: limited in size and number, named by us, images and sessions only."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from ichhpinet.errors import InputError
+
+from .sessionarchive import INDEX, is_archive
+from .settings import MOST_FILES
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")  # whole images in one file; those with the voxels elsewhere are refused
+HEADER_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 20
+# A header that sends the reader to another file: on a server that would be any file of its.
+ELSEWHERE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=(?!\s*LOCAL\s*$))", re.IGNORECASE | re.MULTILINE)
+UNKNOWN = (
+    "this is no file that can be opened here; it must be NIfTI, NRRD, MHA, DICOM slices, a zip of them, or a session"
+)
+
+
+async def receive(parts: AsyncIterator[tuple[str, Any]], folder: Path, most_bytes: int) -> Path:
+    """Write every (file name, part with `read_chunk`) into `folder`; what `prepared` makes of them.
+
+    Raises: InputError for more than `most_bytes` or MOST_FILES, or for what cannot be opened.
+    """
+    left, files = most_bytes, 0
+    async for name, part in parts:
+        files += 1
+        if files > MOST_FILES:
+            raise InputError(f"these are more than {MOST_FILES} files; a head CT has some hundred slices")
+        with (folder / f"{files:05d}{_ending(name)}").open("wb") as file:
+            while chunk := await part.read_chunk(CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    raise too_large(most_bytes)
+                file.write(chunk)
+    if files == 0:
+        raise InputError("no file arrived; choose a CT, or drop one on the page")
+    return prepared(folder, most_bytes)
+
+
+def prepared(folder: Path, most_bytes: int) -> Path:
+    """The file or folder that `read_volume` or `read_archive` takes: one image, or a folder of slices or of a session.
+
+    Raises: InputError for several images, an unknown kind, a zip that holds more than `most_bytes`.
+    """
+    files = sorted(folder.iterdir())
+    zips = [file for file in files if file.suffix == ".zip"]
+    if zips and len(files) == 1:
+        return _unpacked(zips[0], folder, most_bytes)
+    images = [file for file in files if file.name.endswith(ENDINGS)]
+    if len(files) == 1 and images:
+        _check_header(files[0])
+        return files[0]
+    if images or zips:
+        raise InputError("these are several files; it must be one image, or the slices of one DICOM series")
+    return folder
+
+
+def too_large(most_bytes: int) -> InputError:
+    """The sentence for an upload above the limit."""
+    return InputError(f"this is more than {most_bytes >> 20} MB, the limit of this page; choose one CT series")
+
+
+def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
+    """Unpack a zip into a folder of its own. Names in it are not used as paths: only their last part's ending."""
+    inside = folder / "unpacked"
+    inside.mkdir()
+    session = is_archive(archive_file)
+    try:
+        with zipfile.ZipFile(archive_file) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > most_bytes:
+                raise too_large(most_bytes)
+            for number, entry in enumerate(entries, 1):
+                name = Path(entry.filename).name if session else f"{number:05d}{_ending(entry.filename)}"
+                _extract(archive, entry, inside / name, most_bytes)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
+        raise InputError("the zip is damaged or locked; it must be a plain zip") from None
+    archive_file.unlink()
+    if session:
+        for file in inside.glob("*.nrrd"):
+            _check_header(file)
+        return inside
+    if any(file.suffix == ".zip" for file in inside.iterdir()):
+        raise InputError("there is a zip in the zip; it must hold the images themselves")
+    return prepared(inside, most_bytes)
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path, most_bytes: int) -> None:
+    with archive.open(entry) as source, file.open("wb") as target:
+        shutil.copyfileobj(_Limited(source, most_bytes), target, CHUNK_BYTES)
+
+
+class _Limited:
+    """A stream that ends with an error when it is longer than its zip said it could be."""
+
+    def __init__(self, source: Any, most_bytes: int) -> None:
+        self._source, self._left, self._most = source, most_bytes, most_bytes
+
+    def read(self, size: int) -> bytes:
+        chunk: bytes = self._source.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise too_large(self._most)
+        return chunk
+
+
+def _ending(name: str) -> str:
+    """The ending that says how to read a file; '' for DICOM slices, which have any."""
+    lower = name.lower()
+    known = next((ending for ending in (*ENDINGS, ".zip") if lower.endswith(ending)), "")
+    if not known and lower.endswith((".nhdr", ".mhd", ".mrml", ".mrb", ".py", ".html", ".xml", ".hdr", ".img")):
+        raise InputError(UNKNOWN)
+    return known
+
+
+def _check_header(file: Path) -> None:
+    """Raises: InputError for a header that names another file."""
+    if file.suffix not in (".nrrd", ".mha"):
+        return
+    with file.open("rb") as opened:
+        start = opened.read(HEADER_BYTES)
+    end = start.find(b"\n\n") if file.suffix == ".nrrd" else _metaimage_end(start)
+    if ELSEWHERE.search(start[: end if end > 0 else None].replace(b"\r", b"")):
+        raise InputError("the file's voxels lie in another file; it must hold them itself")
+
+
+def _metaimage_end(start: bytes) -> int:
+    at = start.lower().find(b"elementdatafile")
+    return start.find(b"\n", at) if at >= 0 else -1
+
+
+def is_session(path: Path) -> bool:
+    """Whether `prepared` gave a session."""
+    return path.is_dir() and (path / INDEX).exists()

@@ -1,0 +1,286 @@
+"""Work on one CT in the page: strokes, rounds, overlays, through ICHHPINetLogic. Tells what to show; computes nothing.
+
+Nothing here waits: a job is asked for, a task polls the engine, and `changed` is called when there is news to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ichhpinet.errors import InputError
+from ICHHPINetSlicer import overlays, rounds
+from ICHHPINetSlicer.logic import ICHHPINetLogic
+from ICHHPINetSlicer.nodes import Node
+from ICHHPINetSlicer.worker import POLL_SECONDS
+
+logger = logging.getLogger(__name__)
+
+PREPARING = "Preparing the CT"
+NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
+Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
+
+
+@dataclass
+class Shown:
+    """The switches. strokes: those that made the shown round."""
+
+    mask: bool = True
+    changes: bool = False
+    uncertainty: bool = False
+    strokes: bool = False
+    surface: bool = True
+
+
+class Work:
+    """The rounds of one volume. changed: called after everything that the page must show."""
+
+    def __init__(self, logic: ICHHPINetLogic, volume: Node, changed: Callable[[], None], say: Say) -> None:
+        self.logic, self.volume = logic, volume
+        self.shown = Shown()
+        self.auto_refine = False
+        self.progress: tuple[float, str] = (0.0, "")
+        self.asked: str | None = None  # 'refine' or 'propose': waits until the CT is prepared
+        self.prepared = False
+        self.seconds = 0.0  # of the last round, from click to mask
+        self._changed, self._say = changed, say
+        self._uncertainty: tuple[int, NDArray[np.uint8]] | None = None
+        self._next = 0
+        self._jump_when_known = False
+        self._later = False  # the CT is prepared when the engine is idle
+        self._watch: asyncio.Task[None] | None = None
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether the user waits for something; preparing the CT goes on unseen until a round is asked for."""
+        return self.logic.busy and (self.prepared or self.asked is not None)
+
+    def prepare(self) -> None:
+        """Let the engine encode the CT while the user looks at it; once it is done with what it may be at."""
+        if self.logic.busy:
+            self._later = True
+            self._start(lambda: None)
+            return
+        self._later = False
+        self._start(lambda: self.logic.open(self.volume, self._prepared, self._failed, self._progress))
+
+    def ask(self, what: str) -> None:
+        """'refine' or 'propose', now, or as soon as the CT is prepared. Raises: InputError as the logic does."""
+        if self.logic.busy and not self.prepared:
+            self._check(what)
+            self.asked = what
+            self._changed()
+            return
+        ask = self.logic.refine if what == "refine" else self.logic.propose
+        self._start(lambda: ask(self.volume, self._done, self._failed, self._progress))
+
+    def cancel(self) -> None:
+        """End the round under way; one that only waits is not started."""
+        self.asked = None
+        if self.prepared:
+            self.logic.cancel()
+        self._changed()
+
+    def stroke(self) -> None:
+        """A stroke has landed."""
+        if not self.logic.strokes_changed(self.volume):
+            return
+        if self.auto_refine and not self.busy:
+            self.ask("refine")
+        self._changed()
+
+    def close(self) -> None:
+        """No callbacks any more; the logic drops the volume's work with the volume."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._changed = lambda: None
+
+    def _check(self, what: str) -> None:
+        """What the logic would refuse at once is refused before waiting."""
+        self.logic.strokes_changed(self.volume)
+        if what == "refine" and not self.has_strokes():
+            raise InputError("there are no strokes; paint at least one, or ask for a proposal before the first round")
+
+    def _start(self, ask: Callable[[], None]) -> None:
+        self.progress = (0.0, "")
+        ask()
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.get_running_loop().create_task(self._poll())
+        self._changed()
+
+    async def _poll(self) -> None:
+        """Until the engine is idle. Between the last look and the end nothing is awaited: no job can slip in unseen."""
+        while True:
+            try:
+                self.logic.poll()
+            except Exception as error:  # a result that could not be shown must not stop the polling
+                logger.error("a result could not be shown: %s", type(error).__name__)
+                self._say("error", NOT_SHOWN)
+            if not self.logic.busy and self._later:
+                self.prepare()
+            if not self.logic.busy:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        self._changed()
+
+    def _progress(self, fraction: float, what: str) -> None:
+        self.progress = (fraction, what)
+        if self.busy:
+            self._changed()
+
+    def _prepared(self) -> None:
+        self.prepared = True
+        what, self.asked = self.asked, None
+        if what is not None:
+            self.ask(what)
+
+    def _done(self, one: Any) -> None:
+        self._uncertainty = None
+        self.lay_over()
+        before = rounds.rounds_of(self.volume).get(one.parent or 0)
+        change = "" if before is None else f" ({one.volume_ml - before.volume_ml:+.1f} ml)"
+        self._say("info", f"Round {one.number}: {one.volume_ml:.1f} ml{change} in {one.seconds:.1f} s.")
+        if self.auto_refine and self.has_strokes():
+            asyncio.get_running_loop().call_soon(self.stroke_again)
+
+    def stroke_again(self) -> None:
+        """Strokes that came while a round was under way make the next one, where that is wanted."""
+        if self.auto_refine and self.has_strokes() and not self.logic.busy:
+            self.ask("refine")
+
+    def _failed(self, kind: str, sentence: str) -> None:
+        self.prepared, self.asked = True, None  # the next round opens the CT again where that is needed
+        text = "Cancelled. Nothing has changed." if kind == "cancelled" else _sentence(sentence)
+        self._say("info" if kind == "cancelled" else "error", text)
+        self._changed()
+
+    # -- going back --------------------------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """One stroke or round back."""
+        self._walk(self.logic.undo)
+
+    def redo(self) -> None:
+        """One stroke or round ahead."""
+        self._walk(self.logic.redo)
+
+    def go_on_from(self, number: int) -> None:
+        """The next round starts from this one."""
+        self.logic.return_to(self.volume, number)
+        self._uncertainty = None
+        self.lay_over()
+        self._changed()
+
+    def look_at(self, number: int) -> None:
+        """See a round without continuing from it."""
+        self.logic.show(self.volume, number)
+        self._uncertainty = None
+        self.lay_over()
+        self._changed()
+
+    def _walk(self, step: Callable[[Node], bool]) -> None:
+        step(self.volume)
+        self._uncertainty = None
+        self.lay_over()
+        self._changed()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def has_strokes(self) -> bool:
+        """Whether there is something to refine from."""
+        return self.logic.has_strokes(self.volume)
+
+    def current(self) -> rounds.Round | None:
+        """The round that the next one starts from."""
+        return self.logic.current(self.volume)
+
+    def seen(self) -> rounds.Round | None:
+        """The round that is shown."""
+        return rounds.rounds_of(self.volume).get(rounds.shown_round(self.volume) or 0)
+
+    # -- over the slices ---------------------------------------------------------------------------------------------
+
+    def switch(self, name: str, on: bool) -> None:
+        """One of the switches of `Shown`."""
+        setattr(self.shown, name, on)
+        self.lay_over()
+        self._changed()
+
+    def lay_over(self) -> None:
+        """Mask, changes, uncertainty, strokes and surface, as they are switched."""
+        one = self.seen()
+        overlays.show_changes(self.volume, one if self.shown.changes else None)
+        overlays.show_uncertainty(self.volume, self._known_uncertainty(one) if self.shown.uncertainty else None)
+        if one is None:
+            return
+        rounds.show_mask(one, self.shown.mask)
+        rounds.show_strokes(one, self.shown.strokes)
+        rounds.show_3d(one, self.shown.surface)
+        if self.shown.uncertainty and self._known_uncertainty(one) is None and not self.logic.busy:
+            self._look(one.number)
+
+    @contextlib.contextmanager
+    def mask_alone(self) -> Iterator[None]:
+        """For pictures: the mask over the slices, and nothing else; the user's switches come back after."""
+        mine, self.shown = self.shown, Shown()
+        try:
+            self.lay_over()
+            yield
+        finally:
+            self.shown = mine
+            self.lay_over()
+
+    def next_uncertain(self) -> tuple[float, float, float] | None:
+        """Where the most uncertain slice is, then the next most; None where it is not known yet: it will be said.
+
+        Raises: InputError where there is no round yet.
+        """
+        one = self.seen()
+        if one is None:
+            raise InputError("there is no round yet; refine or propose first")
+        known = self._known_uncertainty(one)
+        if known is None:
+            if self.logic.busy:
+                raise InputError("the engine is at work; try again in a moment")
+            self._jump_when_known = True
+            self._look(one.number)
+            return None
+        order = overlays.uncertain_slices(known)
+        if not order:
+            self._say("info", "No slice is uncertain.")
+            return None
+        index = order[self._next % len(order)]
+        self._next += 1
+        return overlays.slice_centre_ras(self.volume, known, index)
+
+    on_place: Callable[[tuple[float, float, float]], None] | None = None  # told where to jump once that is known
+
+    def _known_uncertainty(self, one: rounds.Round | None) -> NDArray[np.uint8] | None:
+        known = self._uncertainty
+        return known[1] if known is not None and one is not None and known[0] == one.number else None
+
+    def _look(self, number: int) -> None:
+        def looked(uncertainty: NDArray[np.uint8]) -> None:
+            self._uncertainty, self._next = (number, uncertainty), 0
+            self.lay_over()
+            if self._jump_when_known:
+                self._jump_when_known = False
+                place = self.next_uncertain()
+                if place is not None and self.on_place is not None:
+                    self.on_place(place)
+
+        self._start(lambda: self.logic.look(self.volume, number, looked, self._failed))
+
+
+def _sentence(text: str) -> str:
+    """As it stands in a page: a capital and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,108 @@
+"""Who may come in, what a page process answers, and what is left behind: with requests alone, no browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser.serving import Served, get, page_processes, serve
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
+
+
+def new_page(address: str, **headers: str) -> tuple[int, Any]:
+    """POST new: status and answer."""
+    request = urllib.request.Request(f"{address}new", data=b"", headers=headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_on_loopback_only_this_computer_and_this_page_may_come(served: Served) -> None:
+    assert get(served.address)[0] == 200
+    assert get(served.address, Host="evil.example:80")[0] == 403, "a name that was made to lead here"
+    assert new_page(served.address, Origin="http://evil.example")[0] == 403, "another site"
+    assert get(f"{served.address}s/nobody/index.html")[0] == 404
+
+
+def test_every_answer_forbids_foreign_content_and_keeps_the_address_to_itself(served: Served) -> None:
+    with urllib.request.urlopen(served.address) as answer:
+        headers = answer.headers
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert (headers["Referrer-Policy"], headers["X-Content-Type-Options"]) == ("no-referrer", "nosniff")
+
+
+@linux
+def test_a_page_process_answers_the_front_door_alone(served: Served) -> None:
+    status, answer = new_page(served.address)
+    assert status == 200
+    assert get(f"{served.address}{answer['page']}")[0] == 200
+    ports = set()
+    for pid in page_processes(served.process.pid):
+        ports |= _listening(pid)
+    assert ports and all(get(f"http://127.0.0.1:{port}/index.html")[0] == 403 for port in ports)
+    name = answer["page"].split("/")[1]
+    urllib.request.urlopen(urllib.request.Request(f"{served.address}s/{name}/left", data=b"", method="POST"))
+    served.all_free()
+
+
+def _listening(pid: int) -> set[int]:
+    """TCP ports that a process listens on."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        found = re.match(r"socket:\[(\d+)\]", str(link.readlink()))
+        inodes |= {found[1]} if found else set()
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def test_elsewhere_the_address_holds_a_secret(weights: Path, tmp_path: Path) -> None:
+    with serve("--host", "0.0.0.0", "--checkpoint", weights, log=tmp_path / "log.txt") as one:
+        found = re.fullmatch(r"http://0\.0\.0\.0:(\d+)/([0-9a-f]{48})/", one.address)
+        assert found is not None
+        start = f"http://127.0.0.1:{found[1]}/"
+        assert get(start)[0] == 404 and get(f"{start}{'0' * 48}/")[0] == 404
+        assert get(f"{start}{found[2]}/")[0] == 200
+
+
+@linux
+def test_nothing_is_left_behind_and_nothing_private_is_logged(weights: Path, tmp_path: Path) -> None:
+    case = tmp_path / "DOE^JANE.nrrd"
+    case.write_bytes(b"NRRD0004\nnot a CT\n\n")
+    with serve("--checkpoint", weights, case, log=tmp_path / "log.txt") as one:
+        folders = [folder for folder in tmp_path.iterdir() if folder.name.startswith("ichhpinet-")]
+        assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700]
+        status, answer = new_page(one.address)
+        assert status == 200 and get(f"{one.address}{answer['page']}")[0] == 200
+        processes = page_processes(one.process.pid)
+        assert processes
+    assert not [folder for folder in tmp_path.iterdir() if folder.name.startswith("ichhpinet-")]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    log = one.log.read_text(encoding="utf-8")
+    assert "DOE" not in log and answer["page"].split("/")[1] not in log and "Traceback" not in log
+
+
+def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["nowhere.nii"], "nowhere.nii does not exist; it must be a CT file or a DICOM folder"),
+        (["--sessions", "0"], "--sessions is 0; it must be 1 or more"),
+    ):
+        log = tmp_path / "log.txt"
+        with pytest.raises(RuntimeError, match=words), serve(*arguments, log=log):
+            pass
+
+
+def test_a_port_in_use_is_said(served: Served, tmp_path: Path) -> None:
+    port = served.address.rstrip("/").rsplit(":", 1)[1]
+    with pytest.raises(RuntimeError, match=f"port {port} of 127.0.0.1 cannot be used"):
+        with serve("--port", port, log=tmp_path / "log.txt"):
+            pass

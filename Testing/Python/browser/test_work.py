@@ -1,0 +1,174 @@
+"""The work on a CT behind the page: waits for its preparation, says what happened, goes on after what fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extension.scenes import DirectWorker, ct_with_air, new_scene, paint
+from ichhpinet.errors import InputError
+from ichhpinet_browser.work import NOT_SHOWN, Work
+from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer.logic import ICHHPINetLogic
+from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume
+
+FIRST, SECOND = (2, 5, 5), (3, 8, 8)
+
+
+class Desk:
+    """A work on a small CT, and what it said."""
+
+    def __init__(self, weights: Path) -> None:
+        scene = new_scene()
+        self.logic = ICHHPINetLogic(scene, DirectWorker(weights))
+        self.volume = node_from_volume(scene, ct_with_air(), "CT")
+        self.said: list[tuple[str, str]] = []
+        self.work = Work(self.logic, self.volume, lambda: None, lambda kind, text: self.said.append((kind, text)))
+        self.work.shown.surface = False
+
+    def paint(self, segment_id: str, voxel: tuple[int, int, int]) -> None:
+        """A stroke."""
+        paint(self.logic, self.volume, segment_id, voxel)
+
+    async def idle(self) -> None:
+        """Until nothing is under way."""
+        await asyncio.sleep(0)
+        while self.work._watch is not None and not self.work._watch.done():
+            await asyncio.sleep(0.01)
+
+
+def played(weights: Path, play: Callable[[Desk], Any]) -> Desk:
+    """Run a play at a desk."""
+    desk = Desk(weights)
+    asyncio.run(play(desk))
+    return desk
+
+
+def test_a_round_that_is_asked_for_while_the_ct_is_prepared_comes_after(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        desk.paint(FOREGROUND_ID, FIRST)
+        assert not desk.work.busy, "preparing goes on unseen"
+        desk.work.ask("refine")
+        assert desk.work.busy and desk.work.asked == "refine"
+        await desk.idle()
+
+    desk = played(weights, play)
+    assert [row.number for row in desk.logic.table(desk.volume)] == [1]
+    assert desk.said[-1][0] == "info" and desk.said[-1][1].startswith("Round 1: ")
+
+
+def test_waiting_can_be_cancelled_and_bad_asking_is_refused_at_once(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        with pytest.raises(InputError, match="there are no strokes"):
+            desk.work.ask("refine")
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        desk.work.cancel()
+        desk.work.undo()
+        assert not desk.work.has_strokes()
+        await desk.idle()
+
+    assert played(weights, play).logic.table is not None
+
+
+def test_a_second_ct_is_prepared_when_the_engine_is_done_with_the_first(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        other = Work(desk.logic, node_from_volume(desk.logic.scene, ct_with_air(seed=4), "B"), print, print)
+        other.prepare()
+        await desk.idle()
+        while not other.prepared:
+            await asyncio.sleep(0.01)
+
+    assert played(weights, play).work.prepared
+
+
+def test_refining_after_each_stroke_takes_up_what_was_painted_meanwhile(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.work.auto_refine = True
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.stroke_again()
+        desk.paint(BACKGROUND_ID, SECOND)
+        await desk.idle()
+        await asyncio.sleep(0.1)
+        await desk.idle()
+
+    desk = played(weights, play)
+    assert len(desk.logic.table(desk.volume)) == 2 and not desk.work.has_strokes()
+
+
+def test_looking_at_a_round_going_on_from_it_and_the_next_uncertain_place(weights: Path) -> None:
+    places: list[Any] = []
+
+    async def play(desk: Desk) -> None:
+        desk.work.on_place = places.append
+        with pytest.raises(InputError, match="there is no round yet"):
+            desk.work.next_uncertain()
+        for voxel in (FIRST, SECOND):
+            desk.paint(FOREGROUND_ID, voxel)
+            desk.work.ask("refine")
+            await desk.idle()
+        desk.work.look_at(1)
+        seen, current = desk.work.seen(), desk.work.current()
+        assert seen is not None and current is not None and (seen.number, current.number) == (1, 2)
+        assert desk.work.next_uncertain() is None, "it is asked for first"
+        await desk.idle()
+        assert places or desk.said[-1] == ("info", "No slice is uncertain.")
+        desk.work.go_on_from(1)
+        now = desk.work.current()
+        assert now is not None and now.number == 1
+
+    played(weights, play)
+
+
+def test_pictures_show_the_mask_alone_and_the_users_switches_come_back(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+        desk.work.switch("mask", False)
+        desk.work.switch("changes", True)
+        one = desk.work.seen()
+        assert one is not None
+        display = one.node.GetDisplayNode()
+        with desk.work.mask_alone():
+            assert display.GetSegmentVisibility2DFill(rounds.MASK_ID)
+        assert not display.GetSegmentVisibility2DFill(rounds.MASK_ID) and desk.work.shown.changes
+
+    played(weights, play)
+
+
+def test_a_result_that_cannot_be_shown_is_said_and_the_work_goes_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.paint(FOREGROUND_ID, FIRST)
+        with monkeypatch.context() as patch:
+            patch.setattr(rounds, "add_round", lambda *_: 1 / 0)
+            desk.work.ask("refine")
+            await desk.idle()
+        assert desk.said[-1] == ("error", NOT_SHOWN)
+        desk.work.ask("refine")
+        await desk.idle()
+
+    assert len((desk := played(weights, play)).logic.table(desk.volume)) == 1
+
+
+def test_closing_stops_telling(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        desk.work.close()
+        await asyncio.sleep(0.05)
+
+    assert played(weights, play).said == []
