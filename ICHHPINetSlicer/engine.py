@@ -223,9 +223,11 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
         nonlocal told
         if time.monotonic() - told >= TICK_SECONDS:
             told = time.monotonic()
-            pipe.send(("progress", fraction, what))
+            if not _sent(pipe, ("progress", fraction, what)):
+                stop.set()  # nobody waits for this job any more
 
-    pipe.send(("ready",))
+    if not _sent(pipe, ("ready",)):
+        return
     while True:
         try:
             job = pipe.recv()
@@ -245,7 +247,14 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
         except Exception as error:  # the process must outlive whatever a job meets
             logger.exception("a job failed")
             answer = Failed("error", f"the engine failed ({type(error).__name__}); nothing has changed")
-        try:
-            pipe.send(("answer", answer))
-        except OSError:
+        if not _sent(pipe, ("answer", answer)):
             return
+
+
+def _sent(pipe: Connection, message: tuple[Any, ...]) -> bool:
+    """False where whoever started this process is gone."""
+    try:
+        pipe.send(message)
+    except OSError:
+        return False
+    return True

@@ -43,6 +43,8 @@ class Strokes:
 
     def without(self, used: Strokes) -> Strokes:
         """What was painted since `used` was submitted: everything that is not in it as it is here."""
+        if self == used:
+            return Strokes.none(self.shape)
         now, before = self.labels(), used.labels()
         left = np.where(now == before, 0, now)
         return Strokes.of(left == 1, left == 2)

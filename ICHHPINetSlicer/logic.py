@@ -131,7 +131,7 @@ class ICHHPINetLogic:
         case = self._idle_case(volume)
         self.strokes_changed(volume)
         strokes = case.history.now.strokes
-        if strokes.scribbles().is_empty:
+        if strokes == Strokes.none(_shape(volume)):
             raise InputError("there are no strokes; paint at least one, or ask for a proposal before the first round")
         self._start(case, strokes, done, failed, progress)
 

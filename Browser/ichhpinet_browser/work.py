@@ -24,6 +24,7 @@ from ICHHPINetSlicer.worker import POLL_SECONDS
 logger = logging.getLogger(__name__)
 
 PREPARING = "Preparing the CT"
+SURFACE_SECONDS = 0.1
 NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
 Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
 
@@ -54,6 +55,7 @@ class Work:
         self._uncertainty: tuple[int, NDArray[np.uint8]] | None = None
         self._next = 0
         self._jump_when_known = False
+        self._closed = False
         self._later = False  # the CT is prepared when the engine is idle
         self._watch: asyncio.Task[None] | None = None
 
@@ -102,7 +104,7 @@ class Work:
         """No callbacks any more; the logic drops the volume's work with the volume."""
         if self._watch is not None:
             self._watch.cancel()
-        self._changed = lambda: None
+        self._changed, self._closed = (lambda: None), True
 
     def _check(self, what: str) -> None:
         """What the logic would refuse at once is refused before waiting."""
@@ -224,9 +226,15 @@ class Work:
             return
         rounds.show_mask(one, self.shown.mask)
         rounds.show_strokes(one, self.shown.strokes)
-        rounds.show_3d(one, self.shown.surface)
+        asyncio.get_running_loop().call_later(SURFACE_SECONDS, self._lay_surface)
         if self.shown.uncertainty and self._known_uncertainty(one) is None and not self.logic.busy:
             self._look(one.number)
+
+    def _lay_surface(self) -> None:
+        """The surface, which takes longest, once the mask and the millilitres are seen."""
+        one = None if self._closed else self.seen()
+        if one is not None:
+            rounds.show_3d(one, self.shown.surface)
 
     @contextlib.contextmanager
     def mask_alone(self) -> Iterator[None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from extension.scenes import add_volume, ct_with_air, paint, refine, wait
 from ichhpinet.errors import Cancelled, InputError
 from ICHHPINetSlicer import rounds
-from ICHHPINetSlicer.engine import Engine, Look, Open, Refine
+from ICHHPINetSlicer.engine import Engine, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
 from ICHHPINetSlicer.worker import Worker
@@ -123,6 +125,18 @@ def test_a_second_job_is_refused(weights: Path) -> None:
             worker.submit(Look("nobody", 1), print, print)
     finally:
         worker.close()
+
+
+def test_an_engine_whose_owner_is_gone_ends_without_a_word(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mine, theirs = multiprocessing.Pipe()
+    mine.close()
+    serve(theirs, threading.Event(), str(weights), "cpu")
+    mine, theirs = multiprocessing.Pipe()
+    mine.send(Open("a", ct_with_air()))
+    mine.send(Refine("a", None, labels(FIRST)))
+    mine.close()
+    serve(theirs, threading.Event(), str(weights), "cpu")
+    assert not caplog.records
 
 
 # -- the engine ------------------------------------------------------------------------------------------------------
