@@ -40,13 +40,17 @@ def register_demo(subparsers: Any) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
+    """On a data set if there is a manifest, else on the fixed synthetic cases."""
+    if arguments.manifest is None:
+        return _run_validation(arguments)
+    from .study.command import run_study
+
+    return run_study(arguments)
+
+
+def _run_validation(arguments: argparse.Namespace) -> int:
     """Measure what is not in the folder yet, then write the tables of everything asked for."""
     from ichhpinet.errors import InputError
-
-    if arguments.manifest is not None:
-        from .study.command import run_study
-
-        return run_study(arguments)
 
     from .bar import Bar
     from .evaluate import Contestant, Setup, evaluate

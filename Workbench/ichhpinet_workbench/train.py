@@ -22,12 +22,18 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train", help="train a network on synthetic or your own head CT, or go on with a run"
     )
+    add_plan_options(parser)
+    parser.add_argument("--steps", type=int, help="at most this many optimiser steps now")
+    parser.set_defaults(run=run)
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """What makes a plan: recipe, data, machine."""
     parser.add_argument("--out", type=Path, required=True, help="the run's folder: log, checkpoints, best weights")
     parser.add_argument("--config", type=Path, help="a plan in JSON; options given here overrule it")
     parser.add_argument("--recipe", help="compact (what ships, the default), paper (the published one) or tiny")
     parser.add_argument("--model", help="another model than the recipe's: compact, paper, tiny, or a peer's name")
     parser.add_argument("--minutes", type=float, help="training time in all, resumed parts included; of each fold")
-    parser.add_argument("--steps", type=int, help="at most this many optimiser steps now")
     parser.add_argument("--steps-in-all", type=int, help="the run ends after so many steps, resumed parts included")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch", type=int, help="crops in a step, on each device")
@@ -36,7 +42,6 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int)
     _add_data(parser)
     _add_machine(parser)
-    parser.set_defaults(run=run)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

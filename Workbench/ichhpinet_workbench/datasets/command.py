@@ -19,6 +19,7 @@ def register(subparsers: Any) -> None:
     _add_hemseg(kinds)
     _add_instance(kinds)
     _add_folder(kinds)
+    _add_synthetic(kinds)
     _add_check(kinds)
     _add_split(kinds)
     _add_merge(kinds)
@@ -59,6 +60,14 @@ def _add_folder(kinds: Any) -> None:
     parser.add_argument("--patient-letters", type=int, default=0, help="first letters of a name that are the patient's")
     _out_and_folds(parser)
     parser.set_defaults(run=_run_folder)
+
+
+def _add_synthetic(kinds: Any) -> None:
+    parser = kinds.add_parser("synthetic", help="a set of synthetic heads, for whoever has no other; resumes")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--spacing", nargs=3, type=float, metavar=("Z", "Y", "X"), help="mm (thickness in turn, 0.5)")
+    _out_and_folds(parser, "folder for images, masks and manifest.json")
+    parser.set_defaults(run=_run_synthetic)
 
 
 def _add_check(kinds: Any) -> None:
@@ -120,6 +129,21 @@ def _run_folder(arguments: argparse.Namespace) -> int:
     from .folder import read_folder
 
     return _write(arguments, read_folder(arguments.path, arguments.name, arguments.patient_letters))
+
+
+def _run_synthetic(arguments: argparse.Namespace) -> int:
+    from ..bar import Bar
+    from .synthetic import synthetic_set
+
+    bar = Bar("synthetic")
+    try:
+        manifest = synthetic_set(
+            arguments.out, arguments.count, arguments.seed, spacing_mm=arguments.spacing, progress=bar
+        )
+    finally:
+        bar.done()
+    arguments.out = arguments.out / "manifest.json"
+    return _write(arguments, manifest)
 
 
 def _run_split(arguments: argparse.Namespace) -> int:

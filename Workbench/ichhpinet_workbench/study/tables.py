@@ -45,10 +45,13 @@ class Cost:
     gflop: float
 
 
-def methods_table(results: Results, number: int, table: str, costs: Mapping[str, Cost] | None = None) -> str:
+def methods_table(
+    results: Results, number: int, table: str, costs: Mapping[str, Cost] | None = None, first: str = "Method"
+) -> str:
     """Tables 1 to 4: method by measure after a round, mean ± sd over folds; the paper's columns to the right.
 
     table: one of published.TABLE_1 to TABLE_4. A row whose method only the paper has is published throughout.
+    costs: None leaves their columns out. first: the heading of the first column.
     """
     known = {line.name: line for line in published.lines(table)}
     stated = {line.name: line.groups[0] for line in published.lines(published.COSTS)} if costs is not None else {}
@@ -59,7 +62,7 @@ def methods_table(results: Results, number: int, table: str, costs: Mapping[str,
         ours = _measured(results[method], number) if method in results else [NOTHING] * len(OURS)
         theirs = [cell for group in known[name].groups for cell in group] if name in known else [NOTHING] * 8
         lines.append([name, *ours, *theirs, *_costs(method, name, costs, stated)])
-    heads = ["Method", "Dice↑", "Jaccard↑", "HD↓ mm", "MAE↓"]
+    heads = [first, "Dice↑", "Jaccard↑", "HD↓ mm", "MAE↓"]
     heads += [f"published {who}: {measure}" for who in ("private", "PhysioNet") for measure in published.MEASURES]
     heads += ["GFLOP", "Params M", "published FLOPs", "published Params"] if costs is not None else []
     return table_of(heads, lines)
