@@ -23,6 +23,7 @@ def register(subparsers: Any) -> None:
     group.add_argument(
         "--contestant", action="append", default=[], metavar="NAME=KIND[:SOURCE]", help="judged as it is"
     )
+    group.add_argument("--weights", help="of interaction or uncertainty: trained already ({fold}: each fold's own)")
     group.add_argument("--judges", type=int, default=0, help="processes that judge")
     parser.set_defaults(run=run)
 
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     plan = plan_of(arguments)
     extra = tuple(Contestant.parse(text) for text in arguments.contestant)
-    setting = Setting(plan, arguments.out, Rules(arguments.rounds, device=plan.device), extra, arguments.judges)
+    rules = Rules(arguments.rounds, device=plan.device)
+    setting = Setting(plan, arguments.out, rules, extra, arguments.judges, arguments.weights)
     experiment = experiment_named(arguments.name)
     _ = setting.manifest  # refused now if there is none
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)

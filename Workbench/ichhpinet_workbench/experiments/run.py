@@ -28,18 +28,23 @@ from .variants import FULL, Experiment, Variant
 logger = logging.getLogger(__name__)
 
 SNAPSHOTS = 5  # of the analysis, over the run
+TAKE_WEIGHTS = ("interaction", "uncertainty")  # experiments of the network as it is, without its training
 Progress = Callable[[float, str], object]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """plan: with its manifest and folds. extra: contestants that are not trained here. out: the experiment's folder."""
+    """plan: with its manifest and folds. extra: contestants that are not trained here. out: the experiment's folder.
+
+    weights: of the network as it is, `{fold}` in it the fold; trained elsewhere, so nothing is trained here.
+    """
 
     plan: Plan
     out: Path
     rules: Rules
     extra: tuple[Contestant, ...] = ()
     workers: int = 0
+    weights: str | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -57,13 +62,11 @@ def run_experiment(
     Raises InputError for a variant that cannot be trained, or a folder of another setup.
     """
     manifest, variants = setting.manifest, experiment.variants(setting.plan.recipe)
-    plans = [_plan(setting, experiment, variant) for variant in variants]
-    for plan, variant in zip(plans, variants, strict=True):
-        for folder, _ in plan.runs(variant_folder(setting, variant)):
-            check_resumes(plan.recipe, folder)
     engine = Engine(setting.plan.device, setting.plan.precision) if engine is None else engine
-    for plan, variant in zip(plans, variants, strict=True):
-        train_variant(plan, variant_folder(setting, variant), engine)
+    if setting.weights is None:
+        _train_all(experiment, setting, variants, engine)
+    elif experiment.name not in TAKE_WEIGHTS:
+        raise InputError(f"{experiment.name} trains its variants; only {', '.join(TAKE_WEIGHTS)} take weights")
     if not engine.is_first:
         return setting.out
     if experiment.name == "analysis":
@@ -75,6 +78,16 @@ def run_experiment(
     return _judged(experiment, setting, manifest, variants, progress)
 
 
+def _train_all(experiment: Experiment, setting: Setting, variants: Sequence[Variant], engine: Engine) -> None:
+    """Every variant on every fold, all of them checked before the first starts."""
+    plans = [_plan(setting, experiment, variant) for variant in variants]
+    for plan, variant in zip(plans, variants, strict=True):
+        for folder, _ in plan.runs(variant_folder(setting, variant)):
+            check_resumes(plan.recipe, folder)
+    for plan, variant in zip(plans, variants, strict=True):
+        train_variant(plan, variant_folder(setting, variant), engine)
+
+
 def variant_folder(setting: Setting, variant: Variant) -> Path:
     """Where a variant's folds are trained."""
     return setting.out / "variants" / variant.name
@@ -82,6 +95,8 @@ def variant_folder(setting: Setting, variant: Variant) -> Path:
 
 def contestant_of(setting: Setting, variant: Variant) -> Contestant:
     """A variant's weights, each fold's for its own cases."""
+    if setting.weights is not None:
+        return Contestant(variant.name, WEIGHTS, setting.weights)
     return Contestant(variant.name, WEIGHTS, str(variant_folder(setting, variant) / "fold-{fold}" / WEIGHTS_NAME))
 
 
@@ -113,7 +128,7 @@ def _judged(
     )
     reference = FULL if FULL in results else _reference(variants)
     costs = costs_of(contestants, folds[0])
-    study = Study(manifest, results, setting.out, reference, costs, budget=budget_line(setting, variants))
+    study = Study(manifest, results, setting.out, reference, costs, budget=budget_line(setting, variants), whole=False)
     path = write_report(study)
     heading = f"# {experiment.title}\n\n{_own_table(experiment, variants, results)}"
     path.write_text(heading + path.read_text(encoding="utf-8"), encoding="utf-8")
@@ -160,12 +175,13 @@ def budget_line(setting: Setting, variants: Sequence[Variant]) -> str:
 
 def _uncertainty(manifest: Manifest, setting: Setting, variant: Variant, progress: Progress | None) -> Path:
     from ..uncertainty.report import write_uncertainty
-    from ..uncertainty.study import measure
+    from ..uncertainty.study import measure, show
 
     after = tuple(number for number in (1, 3) if number <= setting.rules.rounds)
+    weights = contestant_of(setting, variant)
     rows = measure(
         manifest,
-        contestant_of(setting, variant),
+        weights,
         setting.out,
         after=after,
         folds=setting.plan.folds,
@@ -173,4 +189,5 @@ def _uncertainty(manifest: Manifest, setting: Setting, variant: Variant, progres
         device=setting.rules.device,
         progress=progress,
     )
+    show(setting.out / "maps.png", manifest, weights, rows, setting.rules.device)
     return write_uncertainty(setting.out, rows)

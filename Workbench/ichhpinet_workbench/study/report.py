@@ -35,6 +35,11 @@ COLUMNS = (
     "error_ml seconds"
 ).split()
 HARD_SHARE = 0.5  # Table 6's "some samples": here the half with the lowest Dice after the first round
+VARIANT_TABLES = (
+    ("Table 2: propagation and memory", published.TABLE_2, "Method", "ablation"),
+    ("Table 3: cross-entropy and Dice loss", published.TABLE_3, "Cross entropy, Dice loss", "loss-weights"),
+    ("Table 4: weights of the three losses", published.TABLE_4, "lambda 1, 2, 3", "lambda"),
+)
 RULES = """Rules: whole volumes; no oracle but the simulated radiologist, who paints where the method's own mask is
 most wrong. Hausdorff and HD95 in mm between surfaces. An empty mask on a case with blood has Dice 0 and the volume's
 diagonal as its distance. "Never" counts as one round more than were played. Means ± sd are over folds, intervals are
@@ -52,6 +57,7 @@ class Study:
     costs: Mapping[str, Cost] | None = None
     samples: frozenset[str] = frozenset()
     budget: str = ""
+    whole: bool = True  # Tables 2 to 4 too; an experiment has its own on top
 
 
 def write_report(study: Study) -> Path:
@@ -86,7 +92,7 @@ def markdown(study: Study) -> str:
     parts = ["# Evaluation\n", _data_line(study), study.budget, RULES + "\n"]
     if numbers:
         last = numbers[-1]
-        parts += [*_by_dataset(study, last), *_interaction(study), *_statistics(study, last)]
+        parts += [*_by_dataset(study, last), *_variants(study, last), *_interaction(study), *_statistics(study, last)]
     parts += _section("Proposed without a stroke", proposal_table(results))
     return "\n".join(part for part in parts if part) + "\n"
 
@@ -111,6 +117,19 @@ def _by_dataset(study: Study, last: int) -> list[str]:
         hemseg = published.OTHER_RULES if dataset.startswith("hemseg") else published.OTHER_DATA
         note = f"Published columns: {published.HEMSEG}; {hemseg}. {published.THESIS_DICE}; {published.OTHER_DATA}."
         parts += _section(f"HemSeg-200's Table 1, {dataset}, after round {last}", table, note)
+    return parts
+
+
+def _variants(study: Study, last: int) -> list[str]:
+    """Tables 2 to 4: ours where a contestant is named as the experiment names its variant."""
+    if not study.whole:
+        return []
+    parts = []
+    for title, table, first, command in VARIANT_TABLES:
+        rows = {line.name for line in published.lines(table)}
+        mine = {method: found for method, found in study.results.items() if label(method) in rows}
+        note = f"Ours come from `ichhpinet experiment {command}`. The paper's: {published.OTHER_DATA}."
+        parts += _section(title, methods_table(mine, last, table, first=first), note)
     return parts
 
 

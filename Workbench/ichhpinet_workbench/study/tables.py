@@ -15,9 +15,10 @@ from .statistics import agreement, at_round, interval, over_folds, paired_tests,
 Row = dict[str, Any]
 Results = Mapping[str, Sequence[Row]]
 OURS = (("dice", 4), ("jaccard", 4), ("hausdorff_mm", 2), ("mae", 4))
+OWN = "ICH-HPINet"
 NAMES = {  # contestants' names -> as the papers write them
-    "ichhpinet": "ICH-HPINet",
-    "weights": "ICH-HPINet",
+    "ichhpinet": OWN,
+    "weights": OWN,
     "grow_from_seeds": "Grow from seeds (3D Slicer)",
     "threshold_islands": "45–100 HU, islands under strokes",
     "random_walker": "Random walker",
@@ -34,6 +35,10 @@ NAMES = {  # contestants' names -> as the papers write them
     "unet-2d": "2D U-Net (thesis)",
     "slex-net": "SLEX-Net",
 }
+for _line in published.lines(published.TABLE_3):
+    NAMES["ce-{:g}-dice-{:g}".format(*map(float, _line.name.split()))] = _line.name
+for _line in published.lines(published.TABLE_4):
+    NAMES["lambda-{:g}-{:g}-{:g}".format(*map(float, _line.name.split()))] = _line.name
 NOTHING = "–"
 
 
@@ -55,9 +60,8 @@ def methods_table(
     """
     known = {line.name: line for line in published.lines(table)}
     stated = {line.name: line.groups[0] for line in published.lines(published.COSTS)} if costs is not None else {}
-    order = [*results, *(name for name in known if name not in {label(method) for method in results})]
     lines = []
-    for method in order:
+    for method in _order(results, list(known)):
         name = label(method)
         ours = _measured(results[method], number) if method in results else [NOTHING] * len(OURS)
         theirs = [cell for group in known[name].groups for cell in group] if name in known else [NOTHING] * 8
@@ -66,6 +70,14 @@ def methods_table(
     heads += [f"published {who}: {measure}" for who in ("private", "PhysioNet") for measure in published.MEASURES]
     heads += ["GFLOP", "Params M", "published FLOPs", "published Params"] if costs is not None else []
     return table_of(heads, lines)
+
+
+def _order(results: Results, known: Sequence[str]) -> list[str]:
+    """The paper's rows in its order, by our name where we have one; ours that it lacks stand before its own method."""
+    ours = {label(method): method for method in results}
+    rows = [ours.get(name, name) for name in known]
+    cut = known.index(OWN) if OWN in known else len(known)
+    return [*rows[:cut], *(method for name, method in ours.items() if name not in known), *rows[cut:]]
 
 
 def rounds_table(results: Results, table: str, cases: set[str] | None = None) -> str:

@@ -98,7 +98,11 @@ class Trainer:
         rank = self.engine.rank
         rng = np.random.default_rng((self.recipe.seed, self.parts, rank) if rank else (self.recipe.seed, self.parts))
         first_seed = self.recipe.seed * 100 * SEEDS_APART + self.parts * SEEDS_APART + rank * RANKS_APART
+        if not self.engine.is_first:  # the first process prepares what is not in the cache yet
+            self.engine.wait()
         pool = self.supply.crops(self.recipe, self.config, first_seed)
+        if self.engine.is_first:
+            self.engine.wait()
         last = self.step + steps if steps is not None else None
         try:
             self._loop(pool, rng, last)

@@ -46,7 +46,7 @@ def write_uncertainty(out: Path, rows: Sequence[Row]) -> Path:
         ]
     if rows:
         draw_calibration(out / "calibration.png", rows)
-        parts.append("![calibration](calibration.png)\n")
+        parts.append("![calibration](calibration.png)\n\n![maps of one case](maps.png)\n")
     path = out / "uncertainty.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path

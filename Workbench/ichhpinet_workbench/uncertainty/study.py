@@ -25,6 +25,7 @@ from ..study.runner import case_seed
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
 from .maps import uncertainty_maps
 from .measures import Calibration, error_auc
+from .sheet import draw_maps
 
 UNCERTAINTY_VERSION = 1
 Progress = Callable[[float, str], object]
@@ -85,6 +86,24 @@ def measure_case(job: Job) -> list[Row]:
             continue
         rows.append(_measured(job, loaded, predictor, session, turn.number, seed))
     return rows
+
+
+def show(path: Path, manifest: Manifest, weights: Contestant, rows: Sequence[Row], device: str = "auto") -> None:
+    """Draw the maps of the case whose Dice lies in the middle after the last round; nothing where there are no rows."""
+    last = max((row["round"] for row in rows), default=0)
+    ordered = sorted((row for row in rows if row["round"] == last), key=lambda row: row["dice"])
+    if not ordered:
+        return
+    name = ordered[len(ordered) // 2]["case"]
+    entry = next(entry for entry in manifest.used if entry.case == name)
+    loaded = load_entry(manifest, entry)
+    predictor = _predictor(Job(weights, manifest, entry, (last,), device))
+    session = predictor.open(loaded.volume)
+    for _ in play(session, loaded.volume, loaded.truth, loaded.brain, last, case_seed(name), Reader()):
+        pass
+    current = session.current
+    if current is not None:
+        draw_maps(path, loaded.volume, np.asarray(current.mask), loaded.truth, uncertainty_maps(predictor))
 
 
 def calibration_of(rows: Sequence[Row]) -> Calibration:

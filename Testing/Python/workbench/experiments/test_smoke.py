@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from core.engine import tiny_checkpoint
+from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet_workbench.experiments import command, run
 from ichhpinet_workbench.experiments.variants import EXPERIMENTS, Variant
@@ -95,6 +97,18 @@ def test_analysis_follows_the_branches_over_training_and_draws_attention(heads: 
 def test_uncertainty_is_measured(heads: Path, tmp_path: Path) -> None:
     text = experiment("uncertainty", heads, tmp_path, "--folds", 0)
     assert "AUC of finding errors" in text and "| random slice |" in text and "| oracle |" in text
+
+
+def test_weights_that_are_trained_already_can_be_measured_and_only_where_that_makes_sense(
+    heads: Path, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "weights.pt", tiny_checkpoint())
+    given = ("--weights", tmp_path / "weights.pt")
+    assert "Uncertainty" in experiment("uncertainty", heads, tmp_path / "out", *given, "--folds", 0)
+    assert not (tmp_path / "out" / "variants").exists()
+    assert (tmp_path / "out" / "maps.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(InputError, match="ablation trains its variants"):
+        experiment("ablation", heads, tmp_path / "two", *given)
 
 
 def test_an_experiment_without_data_or_with_a_bad_plan_is_refused_before_it_starts(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_the_methods_table_has_ours_theirs_and_who_has_only_been_published(study
     assert rows["ICH-HPINet"][-4:] == ["55", "3.98", "325.32G", "317.20.4M"]
 
 
+def test_variants_are_found_by_their_names_and_rows_keep_the_papers_order(study: Study) -> None:
+    rows = study.results["ichhpinet"]
+    text = methods_table({"lambda-3-3-4": rows, "mine": rows}, 2, published.TABLE_4)
+    first = [line.split("|")[1].strip() for line in text.splitlines()[2:]]
+    assert first[5] == "3 3 4" and first[-2:] == ["7 1 2", "mine"] and len(first) == 11
+    assert " ± " in text.splitlines()[2 + 5].split("|")[2]
+
+
 def test_the_interaction_tables_show_rounds_and_the_published_line(study: Study) -> None:
     text = rounds_table(study.results, published.TABLE_5)
     assert text.splitlines()[0] == "| Method | Number of interactions | 1 | 2 |"
@@ -86,7 +94,17 @@ def test_samples_of_table_six_are_the_hard_half_unless_named(study: Study) -> No
 def test_the_report_is_written_with_its_csv_and_its_pictures(study: Study) -> None:
     path = write_report(study)
     text = path.read_text(encoding="utf-8")
-    for heading in ("Table 1", "Table 5", "Table 6", "HemSeg-200's Table 1", "Tests after round 2", "Worst cases"):
+    for heading in (
+        "Table 1",
+        "Table 2",
+        "Table 3",
+        "Table 4",
+        "Table 5",
+        "Table 6",
+        "HemSeg-200's Table 1",
+        "Tests after round 2",
+        "Worst cases",
+    ):
         assert heading in text
     assert "7 cases (6 with blood) of 7 patients in 2 folds: own." in text
     assert "Proposed without a stroke" in text and "diagonal" in text
