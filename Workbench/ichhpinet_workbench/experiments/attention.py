@@ -51,9 +51,9 @@ def _draw_pair(axes: np.ndarray, seen: Seen, lesion: Tensor, query: int, memory:
     wide = F.interpolate(looked[None, None], lesion.shape[1:], mode="bilinear")[0, 0]
     titles = (f"slice {query + 1} looks", f"slice {memory + 1}, painted", f"{focus(looked, small[1]):.1f} x its area")
     for axis, index, title in zip(axes, (query, memory, memory), titles, strict=True):
-        axis.imshow(image[index], cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], origin="upper")
+        axis.imshow(image[index].numpy(), cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], origin="upper")
         colour = QUERY if index == query else TRUTH
         if lesion[index].any():
-            axis.contour(lesion[index].float(), levels=[0.5], colors=[colour], linewidths=1.0)
+            axis.contour(lesion[index].float().numpy(), levels=[0.5], colors=[colour], linewidths=1.0)
         axis.set_title(title, color="white", fontsize=9)
-    axes[2].imshow(wide / wide.max(), cmap="inferno", alpha=0.65, vmin=0, vmax=1)
+    axes[2].imshow((wide / wide.max()).numpy(), cmap="inferno", alpha=0.65, vmin=0, vmax=1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ichhpinet.checkpoint import load_checkpoint
+from ichhpinet.networks import ModelConfig
 from ichhpinet.networks.summary import PIXELS, SLICES, costs, count_millions
 
 from ..peers.base import PeerNetwork
@@ -26,7 +28,13 @@ def _cost(source: str) -> Cost:
     peer = read_peer(path)
     if peer is not None:
         return Cost(count_millions(peer), _peer_gflop(peer))
-    rows = costs(load_checkpoint(path).config)
+    return _ours(load_checkpoint(path).config)
+
+
+@lru_cache
+def _ours(config: ModelConfig) -> Cost:
+    """Of our network; variants of an experiment share it."""
+    rows = costs(config)
     return Cost(sum(row.millions for row in rows), sum(row.gflop for row in rows))
 
 

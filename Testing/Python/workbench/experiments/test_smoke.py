@@ -80,7 +80,8 @@ def test_comparison_trains_every_peer_on_the_same_fold(
 
     quick = type(EXPERIMENTS["comparison"])(**(vars(EXPERIMENTS["comparison"]) | {"variants": without_vnet}))
     monkeypatch.setitem(EXPERIMENTS, "comparison", quick)
-    text = experiment("comparison", heads, tmp_path, "--folds", 0)
+    whole_heads = ("--crop", 8, 64, 64)  # one window each
+    text = experiment("comparison", heads, tmp_path, "--folds", 0, *whole_heads)
     found = rows_of(text)
     for name in ("ICH-HPINet", "U-Net", "nnU-Net", "Swin UNETR", "SLEX-Net", "2D U-Net (thesis)", "MedSAM2"):
         assert name in found
