@@ -82,6 +82,7 @@ def _add_check(kinds: Any) -> None:
 def _add_split(kinds: Any) -> None:
     parser = kinds.add_parser("split", help="split a manifest anew, by patient")
     parser.add_argument("manifest", type=Path)
+    parser.add_argument("--published", action="store_true", help="fold 0 is the published test set, fold 1 the rest")
     _out_and_folds(parser)
     parser.set_defaults(run=_run_split)
 
@@ -176,9 +177,10 @@ def _run_check(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, manifest: Manifest) -> int:
     """Split, write, and say what it is."""
-    from .folds import with_folds
+    from .folds import with_folds, with_published_split
 
-    split = with_folds(manifest, arguments.folds, arguments.seed)
+    published = getattr(arguments, "published", False)
+    split = with_published_split(manifest) if published else with_folds(manifest, arguments.folds, arguments.seed)
     split.write(arguments.out)
     sizes = ", ".join(str(len(split.test(fold))) for fold in split.folds)
     patients = len({entry.patient for entry in split.used})

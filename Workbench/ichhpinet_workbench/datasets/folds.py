@@ -38,6 +38,19 @@ def with_folds(manifest: Manifest, folds: int = FOLDS, seed: int = 0) -> Manifes
     return replace(manifest, entries=entries, seed=seed)
 
 
+def with_published_split(manifest: Manifest) -> Manifest:
+    """Fold 0 is the published test set, fold 1 all else: `--folds 0` then trains and judges as was published.
+
+    Raises InputError where a case has no published side.
+    """
+    without = [entry.case for entry in manifest.used if entry.split not in SPLITS]
+    if without:
+        raise InputError(f"{len(without)} cases have no published split, {without[0]} first; split by folds instead")
+    folds = {"test": 0, "train": 1, "val": 1}
+    entries = (replace(e, fold=NO_FOLD if e.excluded else folds[e.split]) for e in manifest.entries)
+    return replace(manifest, entries=tuple(entries))
+
+
 def set_aside(entries: Sequence[Entry], seed: int, share: float = SELECTION_SHARE) -> tuple[list[Entry], list[Entry]]:
     """(to train on, to choose weights by), by patient. At least one patient each; one patient alone serves as both."""
     patients = _patients(entries)

@@ -69,6 +69,7 @@ def _bland_altman(axis: Any, method: str, rows: Sequence[Row]) -> None:
     limits = f"limits {low:+.1f} to {high:+.1f}" if math.isfinite(low) else "one case: no limits"
     axis.set_title(f"{label(method)}\nbias {bias:+.1f} ml, {limits}, n = {len(rows)}", fontsize=8)
     axis.set_xlabel("mean of mask and truth, ml")
+    axis.tick_params(labelbottom=True)
     axis.grid(alpha=0.2)
 
 

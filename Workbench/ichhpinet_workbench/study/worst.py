@@ -71,7 +71,7 @@ def _draw_case(axes: Sequence[Any], volume: CTVolume, mask: Bool, truth: Bool, r
         for letter, place in (("R", 0.03), ("L", 0.97)):
             axis.text(place, 0.5, letter, transform=axis.transAxes, color="0.8", fontsize=8, ha="center")
     text = f"{row['case']}: Dice {row['dice']:.2f}, mask {row['mask_ml']:.1f} ml, truth {row['truth_ml']:.1f} ml, "
-    axes[1].annotate(
+    heading = axes[1].annotate(
         f"{text}HD95 {row['hd95_mm']:.0f} mm",
         (0.5, 1.10),
         xycoords="axes fraction",
@@ -80,6 +80,7 @@ def _draw_case(axes: Sequence[Any], volume: CTVolume, mask: Bool, truth: Bool, r
         ha="center",
         annotation_clip=False,
     )
+    heading.set_in_layout(False)  # it is wider than its panel, and would push the panels apart
 
 
 def _draw_slice(axis: Any, volume: CTVolume, index: int, mask: Bool, truth: Bool) -> None:

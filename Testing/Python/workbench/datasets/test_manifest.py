@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ichhpinet.errors import InputError
 from ichhpinet_workbench.datasets import Entry, Manifest, read_manifest
-from ichhpinet_workbench.datasets.folds import set_aside, with_folds
+from ichhpinet_workbench.datasets.folds import set_aside, with_folds, with_published_split
 from ichhpinet_workbench.datasets.manifest import FORMAT, merge
 
 
@@ -50,6 +50,15 @@ def test_the_same_seed_gives_the_same_folds_in_any_order_and_another_seed_others
     random.Random(0).shuffle(found)
     assert {e.case: e.fold for e in with_folds(manifest(*found), 5, 3).entries} == first
     assert {e.case: e.fold for e in with_folds(manifest(*found), 5, 4).entries} != first
+
+
+def test_a_published_split_can_be_kept_as_two_folds() -> None:
+    sides = ("train", "val", "test", "test")
+    found = [replace(e, split=side) for e, side in zip(entries({"p": 1, "q": 1, "r": 1, "s": 1}), sides, strict=True)]
+    split = with_published_split(manifest(*found))
+    assert [entry.fold for entry in split.entries] == [1, 1, 0, 0]
+    with pytest.raises(InputError, match="1 cases have no published split"):
+        with_published_split(manifest(*found, *entries({"z": 1}, "b")))
 
 
 def test_each_fold_holds_its_share_of_each_set() -> None:
