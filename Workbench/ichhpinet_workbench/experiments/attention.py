@@ -49,7 +49,11 @@ def _draw_pair(axes: np.ndarray, seen: Seen, lesion: Tensor, query: int, memory:
     small = [F.adaptive_max_pool2d(lesion[index][None].float(), size)[0] > 0 for index in (query, memory)]
     looked = attention(seen, query, memory, small[0])
     wide = F.interpolate(looked[None, None], lesion.shape[1:], mode="bilinear")[0, 0]
-    titles = (f"slice {query + 1} looks", f"slice {memory + 1}, painted", f"{focus(looked, small[1]):.1f} x its area")
+    titles = (
+        f"slice {query + 1} looks",
+        f"slice {memory + 1}, painted",
+        f"attention on the lesion: {focus(looked, small[1]):.1f} x its area",
+    )
     for axis, index, title in zip(axes, (query, memory, memory), titles, strict=True):
         axis.imshow(image[index].numpy(), cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], origin="upper")
         colour = QUERY if index == query else TRUTH

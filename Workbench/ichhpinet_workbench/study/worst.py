@@ -59,28 +59,19 @@ def _draw_case(axes: Sequence[Any], volume: CTVolume, mask: Bool, truth: Bool, r
     wrong = (mask ^ truth).sum(axis=(1, 2))
     middle = int(np.argmax(wrong))
     window = _window((mask | truth).any(axis=0), volume)
+    about = f"{row['case']}: Dice {row['dice']:.2f}, mask {row['mask_ml']:.1f} ml, truth {row['truth_ml']:.1f} ml, "
     for axis, step in zip(axes, BESIDE, strict=True):
         index = middle + step
         axis.set_axis_off()
+        heading = f"{about}HD95 {row['hd95_mm']:.0f} mm" if step == 0 else " "
         if not 0 <= index < volume.shape[0]:
             continue
         _draw_slice(axis, volume, index, mask[index], truth[index])
         axis.set_xlim(window[0], window[1])
         axis.set_ylim(window[2], window[3])
-        axis.set_title(f"slice {index + 1} of {volume.shape[0]}", color="0.75", fontsize=8, pad=4)
+        axis.set_title(f"{heading}\nslice {index + 1} of {volume.shape[0]}", color="0.85", fontsize=8.5, pad=4)
         for letter, place in (("R", 0.03), ("L", 0.97)):
             axis.text(place, 0.5, letter, transform=axis.transAxes, color="0.8", fontsize=8, ha="center")
-    text = f"{row['case']}: Dice {row['dice']:.2f}, mask {row['mask_ml']:.1f} ml, truth {row['truth_ml']:.1f} ml, "
-    heading = axes[1].annotate(
-        f"{text}HD95 {row['hd95_mm']:.0f} mm",
-        (0.5, 1.10),
-        xycoords="axes fraction",
-        color="white",
-        fontsize=9,
-        ha="center",
-        annotation_clip=False,
-    )
-    heading.set_in_layout(False)  # it is wider than its panel, and would push the panels apart
 
 
 def _draw_slice(axis: Any, volume: CTVolume, index: int, mask: Bool, truth: Bool) -> None:
