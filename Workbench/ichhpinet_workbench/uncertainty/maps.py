@@ -14,7 +14,7 @@ from .directions import directions, disagreement
 Map = NDArray[np.float32]
 CLOSENESS, BRANCHES, DIRECTIONS, TOGETHER, SHOWN = "closeness", "branches", "directions", "together", "shown"
 PLAIN = {
-    CLOSENESS: "closeness to the threshold, 1 - |2p - 1|",
+    CLOSENESS: "closeness to the threshold, 1 - abs(2p - 1)",
     BRANCHES: "disagreement of slice and volume branch",
     DIRECTIONS: "disagreement of forward and backward propagation",
     TOGETHER: "mean of the three",

@@ -23,7 +23,8 @@ RULES = f"""Maps are those of the round, on the CT's grid, 0 where the user pain
 more uncertain than a right one, within {NEAR_MM:g} mm of the border of mask or truth; mean over cases. Gain: Dice after
 one more round less Dice before, when the simulated radiologist corrects the slice that the map sums highest on; on a
 slice with nothing to correct nothing is painted and the gain is 0. A random slice is one with mask or beside one. The
-oracle knows where most is wrong. [95 % bootstrap intervals over cases]; p: paired t test against the random slice."""
+oracle knows on which slice most is wrong; that is not always where a stroke gains most. [95 % bootstrap intervals over
+cases]; p: paired t test against the random slice."""
 
 
 def write_uncertainty(out: Path, rows: Sequence[Row]) -> Path:
