@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .study.options import add_study_options
+
 NETWORK = "ichhpinet"
 CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
 
@@ -22,6 +24,7 @@ def register_evaluate(subparsers: Any) -> None:
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
     parser.add_argument("--again", action="store_true", help="measure again instead of going on with the folder's CSVs")
     parser.add_argument("--cache", type=Path, help="folder that keeps the cases once made (about 0.6 GB)")
+    add_study_options(parser)
     _network_options(parser)
     parser.set_defaults(run=run_evaluate)
 
@@ -37,6 +40,15 @@ def register_demo(subparsers: Any) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
+    """On a data set if there is a manifest, else on the fixed synthetic cases."""
+    if arguments.manifest is None:
+        return _run_validation(arguments)
+    from .study.command import run_study
+
+    return run_study(arguments)
+
+
+def _run_validation(arguments: argparse.Namespace) -> int:
     """Measure what is not in the folder yet, then write the tables of everything asked for."""
     from ichhpinet.errors import InputError
 

@@ -15,30 +15,51 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ichhpinet.networks import HPINet, ModelConfig
-
 from ..losses import round_loss
 from .checkpoints import load_state, save_state
+from .engine import Engine
+from .export import save_snapshot
+from .networks import make_network
 from .partner import Partner
-from .pool import Pool
 from .recipe import Recipe
 from .selection import Selection
+from .supply import Crops, Supply, SyntheticSupply
 
 logger = logging.getLogger(__name__)
 
 CLIP_NORM = 3.0
 LOG_EVERY = 20  # steps averaged in a row of log.csv
 SEEDS_APART = 1_000_000  # a resumed run draws heads that no earlier part has seen
+RANKS_APART = 10_000  # and no process draws another's
+SAVE_SECONDS = 120.0  # a killed run loses no more than this
 
 
 class Trainer:
     """One run in one folder; `run` goes on from the folder's last checkpoint."""
 
-    def __init__(self, recipe: Recipe, folder: Path, device: str = "cpu", *, validate_minutes: float = 10.0) -> None:
-        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: str = "cpu",
+        *,
+        validate_minutes: float = 10.0,
+        supply: Supply | None = None,
+        engine: Engine | None = None,
+        snapshots: int = 0,
+    ) -> None:
+        """supply: data, None for synthetic heads. engine: where it runs, None for `device` alone.
+
+        snapshots: how many times over the run the averaged weights are kept aside, for a look at how they became.
+        """
+        self.recipe, self.folder = recipe, folder
+        self.engine = Engine(device) if engine is None else engine
+        self.supply: Supply = SyntheticSupply() if supply is None else supply
+        self.device = self.engine.device
         torch.manual_seed(recipe.seed)
-        self.config = ModelConfig.named(recipe.model, **recipe.switches)
-        self.network = HPINet(self.config).to(self.device)
+        self.network = make_network(recipe).to(self.device)
+        self.config: Any = self.network.config
+        self._snapshots = snapshots
         self.averaged = copy.deepcopy(self.network).eval()
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
         self.optimizer = kind(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -47,7 +68,9 @@ class Trainer:
         self.parts = 0
         self.best: dict[str, Any] = {"score": -1.0}
         self._validate_every = validate_minutes * 60
+        self._selection: Selection | None = None
         self._restore()
+        self._round_step = self.engine.wrapped(self.network)
 
     def _restore(self) -> None:
         state = load_state(self.folder)
@@ -61,17 +84,25 @@ class Trainer:
 
     def save(self) -> None:
         """Write the whole state, so that a killed run loses at most the minutes since the last one."""
+        if not self.engine.is_first:
+            return
         plain = {"step": self.step, "seconds": self.seconds, "parts": self.parts, "best": self.best}
         modules = {"network": self.network, "averaged": self.averaged, "optimizer": self.optimizer}
         state = {name: module.state_dict() for name, module in modules.items()}
-        save_state(self.folder, state | plain | {"recipe": self.recipe.to_dict(), "model": self.config.to_dict()})
+        about = {"recipe": self.recipe.to_dict(), "model": self.config.to_dict(), "data": self.supply.about}
+        save_state(self.folder, state | plain | about)
 
     def run(self, steps: int | None = None) -> None:
         """Train until the recipe's minutes, or `steps` more steps, are over."""
         self.parts += 1
-        rng = np.random.default_rng((self.recipe.seed, self.parts))
-        first_seed = self.recipe.seed * 100 * SEEDS_APART + self.parts * SEEDS_APART
-        pool = Pool(self.recipe.pool, self.recipe.workers, first_seed, self.config.pixel_mm, self.recipe.uses)
+        rank = self.engine.rank
+        rng = np.random.default_rng((self.recipe.seed, self.parts, rank) if rank else (self.recipe.seed, self.parts))
+        first_seed = self.recipe.seed * 100 * SEEDS_APART + self.parts * SEEDS_APART + rank * RANKS_APART
+        if not self.engine.is_first:  # the first process prepares what is not in the cache yet
+            self.engine.wait()
+        pool = self.supply.crops(self.recipe, self.config, first_seed)
+        if self.engine.is_first:
+            self.engine.wait()
         last = self.step + steps if steps is not None else None
         try:
             self._loop(pool, rng, last)
@@ -80,20 +111,21 @@ class Trainer:
         self.validate()
         self.save()
 
-    def _loop(self, pool: Pool, rng: np.random.Generator, last: int | None) -> None:
+    def _loop(self, pool: Crops, rng: np.random.Generator, last: int | None) -> None:
         selection_at = saved_at = self.seconds
         rows: list[dict[str, float]] = []
         while self._done() < 1 and (last is None or self.step < last):
             began = time.monotonic()
             rows += self._train_crops(pool, rng, last)
-            self.seconds += time.monotonic() - began
+            self.seconds = self.engine.agreed(self.seconds + time.monotonic() - began)
+            self._snapshot()
             if len(rows) >= LOG_EVERY:
                 self._log(rows, pool.made)
                 rows = []
             if self.seconds - selection_at >= self._validate_every:
                 self.validate()
                 selection_at = self.seconds
-            if self.seconds - saved_at >= 120:
+            if self.seconds - saved_at >= SAVE_SECONDS:
                 self.save()
                 saved_at = self.seconds
         if rows:
@@ -104,14 +136,15 @@ class Trainer:
         by_steps = self.step / self.recipe.steps if self.recipe.steps else 0.0
         return max(self.seconds / (self.recipe.minutes * 60), by_steps)
 
-    def _train_crops(self, pool: Pool, rng: np.random.Generator, last: int | None) -> list[dict[str, float]]:
+    def _train_crops(self, pool: Crops, rng: np.random.Generator, last: int | None) -> list[dict[str, float]]:
         """One batch of crops through a random number of rounds, one optimiser step a round."""
-        alone = self._done() < self.recipe.volume_first
-        shape = dataclasses.replace(self.config, volume_only=True) if alone else self.config
-        self.network.config = self.averaged.config = shape
+        if self.recipe.volume_first:
+            alone = self._done() < self.recipe.volume_first
+            shape = dataclasses.replace(self.config, volume_only=True) if alone else self.config
+            self.network.config = self.averaged.config = shape
         partner = Partner(pool.batch(self.recipe.batch, self.recipe.crop, rng), self.recipe, rng)
         rows = []
-        for number in range(int(rng.integers(1, self.recipe.rounds + 1))):
+        for number in range(int(self.engine.agreed(int(rng.integers(1, self.recipe.rounds + 1))))):
             if number and (last == self.step or self._done() >= 1):
                 break
             rows.append(self._train_round(partner, number == 0) | {"round": number + 1})
@@ -123,9 +156,8 @@ class Trainer:
         memory = type(partner.memory)(*(tensor.to(self.device) for tensor in partner.memory))
         truth = partner.truth.to(self.device)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            features = self.network.encode(moved.image.flatten(0, 1))
-            outputs = self.network(moved, features, memory)
+        with self.engine.autocast():
+            outputs = self._round_step(moved, memory)
         loss, terms = round_loss(outputs, truth, moved.previous, moved.touched, self.recipe.loss)
         self._descend(loss)
         partner.commit(outputs.logits.cpu(), type(memory)(*(tensor.cpu() for tensor in outputs.memory)))
@@ -137,7 +169,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * warm * (fall if self.recipe.schedule == "cosine" else 1.0)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.engine.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.step += 1
@@ -154,8 +186,15 @@ class Trainer:
                 mean.copy_(value)
 
     def validate(self) -> None:
-        """Dice by round on heads of the validation family; the best weights so far are kept apart."""
-        scores = Selection.of(self.config).score(self.averaged, self.device)
+        """Dice by round on the supply's selection cases; the best weights so far are kept apart."""
+        if self.engine.is_first:
+            self._validate()
+        self.engine.wait()
+
+    def _validate(self) -> None:
+        if self._selection is None:
+            self._selection = self.supply.selection(self.config)
+        scores = self._selection.score(self.averaged, self.device)
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | scores
         _append(self.folder / "validation.csv", row)
         logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
@@ -164,7 +203,19 @@ class Trainer:
             state = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
             save_state(self.folder / "best", {"network": state, "model": self.config.to_dict()} | row)
 
+    def _snapshot(self) -> None:
+        """Keep the averaged weights aside each time another share of the run is behind."""
+        if not self._snapshots or not self.engine.is_first:
+            return
+        kept = {int(path.stem.split("-")[0]) for path in (self.folder / "snapshots").glob("*.pt")}
+        share = min(self._snapshots, int(self._done() * self._snapshots))
+        if share not in kept:
+            (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
+            save_snapshot(self.folder / "snapshots" / f"{share:02d}-step-{self.step}.pt", self.averaged, self.config)
+
     def _log(self, rows: list[dict[str, float]], heads: int) -> None:
+        if not self.engine.is_first:
+            return
         names = ("loss", "vsl", "ssl", "fcl", "dice")
         means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names if name in rows[0]}
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2), "heads": heads} | means

@@ -1,0 +1,139 @@
+"""Judging on a manifest: every case its rounds, streamed, by workers, stopped and resumed, by fold."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ichhpinet.errors import InputError
+from ichhpinet_workbench.study import runner
+from ichhpinet_workbench.study.contestants import Contestant
+from ichhpinet_workbench.study.runner import Rules, evaluate, keep_mask, kept_mask, mask_path
+from workbench.tiny_sets import tiny_set
+
+RULES = Rules(rounds=2)
+STAND_IN = Contestant("ours", "python", "workbench.tiny_sets:stand_in")
+CLASSIC = Contestant("threshold_islands", "threshold_islands")
+
+
+def test_every_case_has_a_proposal_and_its_rounds_and_one_without_blood_the_proposal_alone(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 3, clean=1)
+    results = evaluate(manifest, [STAND_IN, CLASSIC], tmp_path / "out", RULES)
+    rounds = {case: [r["round"] for r in results["ours"] if r["case"] == case] for case in ("own-h0", "own-h3")}
+    assert rounds == {"own-h0": [0, 1, 2], "own-h3": [0]}
+    assert {r["round"] for r in results["threshold_islands"]} == {1, 2}  # it cannot propose
+    assert min(r["dice"] for r in results["ours"] if r["round"] == 2) > 0.8
+    assert {r["fold"] for r in results["ours"]} == {0, 1}
+
+
+def test_a_killed_evaluation_goes_on_and_judges_no_case_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, judged, whole = tiny_set(tmp_path, 4), [], runner.judge
+
+    def counting(job: Any) -> Any:
+        if len(judged) == 2 and not (tmp_path / "go").exists():
+            raise KeyboardInterrupt
+        judged.append(job.entry.case)
+        return whole(job)
+
+    monkeypatch.setattr(runner, "judge", counting)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(manifest, [STAND_IN], tmp_path / "out", RULES)
+    (tmp_path / "go").touch()
+    with (tmp_path / "out" / "ours.jsonl").open("a") as file:
+        file.write('["own-h9", [{"case"')  # killed while it wrote
+    results = evaluate(manifest, [STAND_IN], tmp_path / "out", RULES)
+    assert sorted(judged) == sorted(e.case for e in manifest.entries)
+    whole_run = evaluate(manifest, [STAND_IN], tmp_path / "other", RULES)
+    strip = [{k: v for k, v in row.items() if k != "seconds"} for row in results["ours"]]
+    assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in whole_run["ours"]]
+
+
+def test_workers_give_the_same_figures(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 3)
+    alone, shared = (
+        {
+            (r["case"], r["round"]): r["dice"]
+            for r in evaluate(manifest, [CLASSIC], tmp_path / str(n), RULES, workers=n)["threshold_islands"]
+        }
+        for n in (0, 2)
+    )
+    assert alone == shared and len(alone) == 6
+
+
+def test_no_volume_outlives_its_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, alive, most = tiny_set(tmp_path, 6), [], []
+    load = runner.load_entry
+
+    def watched(*arguments: Any) -> Any:
+        gc.collect()
+        most.append(sum(reference() is not None for reference in alive))
+        loaded = load(*arguments)
+        alive.append(weakref.ref(loaded.volume))
+        return loaded
+
+    monkeypatch.setattr(runner, "load_entry", watched)
+    evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)
+    assert len(most) == 6 and max(most) <= 1
+
+
+def test_folds_can_be_chosen_and_each_fold_has_its_own_weights(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4)
+    results = evaluate(manifest, [STAND_IN], tmp_path / "out", RULES, folds=[1])
+    assert {r["fold"] for r in results["ours"]} == {1}
+    source = str(tmp_path / "fold-{fold}" / "weights.pt")
+    with pytest.raises(InputError, match=r"net: weights.pt of fold 0 cannot be read; train that fold first"):
+        evaluate(manifest, [Contestant("net", "weights", source)], tmp_path / "two", RULES)
+
+
+def test_figures_of_other_rules_or_weights_are_not_mixed(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    evaluate(manifest, [STAND_IN], tmp_path / "out", RULES)
+    for rules, one in ((Rules(rounds=3), STAND_IN), (RULES, Contestant("ours", "random_walker"))):
+        with pytest.raises(InputError, match=r"ours.jsonl was begun with another setup"):
+            evaluate(manifest, [one], tmp_path / "out", rules)
+
+
+def test_the_last_mask_of_a_case_is_kept_as_it_was(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    results = evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)
+    last = [r for r in results["threshold_islands"] if r["case"] == "own-h0"][-1]
+    mask = kept_mask(mask_path(tmp_path / "out", "threshold_islands", "own-h0"))
+    assert mask.sum() * 5 / 1000 == pytest.approx(last["mask_ml"])
+    odd = np.random.default_rng(0).random((3, 5, 7)) < 0.5
+    keep_mask(tmp_path / "m.npz", odd)
+    assert np.array_equal(kept_mask(tmp_path / "m.npz"), odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("weights", ("weights", "weights", "")),
+        ("mine=weights:runs/f{fold}/weights.pt", ("mine", "weights", "runs/f{fold}/weights.pt")),
+        ("sam=python:my.module:make", ("sam", "python", "my.module:make")),
+        ("nn=command:run --ct {ct} --out {out}", ("nn", "command", "run --ct {ct} --out {out}")),
+    ],
+)
+def test_contestants_are_named_in_a_line(text: str, parts: tuple[str, str, str]) -> None:
+    assert Contestant.parse(text) == Contestant(*parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("x=magic", "must be one of"), ("a/b=weights", "cannot name a file"), ("x=command", "a command without one")],
+)
+def test_contestants_that_cannot_be_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Contestant.parse(text)
+
+
+def test_the_ledger_of_a_study_says_what_was_judged(tmp_path: Path) -> None:
+    evaluate(tiny_set(tmp_path, 2), [STAND_IN], tmp_path / "out", RULES)
+    setup = json.loads((tmp_path / "out" / "ours.jsonl").read_text().splitlines()[0])["setup"]
+    assert setup["rounds"] == 2 and setup["reader"]["hand"] == "line"
+    assert setup["who"] == {"0": "python:workbench.tiny_sets:stand_in"}

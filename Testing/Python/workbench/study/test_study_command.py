@@ -1,0 +1,55 @@
+"""`ichhpinet evaluate --manifest` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from core.engine import tiny_checkpoint
+from ichhpinet.checkpoint import save_checkpoint
+from ichhpinet.errors import InputError
+from ichhpinet_workbench import commands
+from workbench.tiny_sets import tiny_set
+
+
+def run(root: Path, *line: object) -> int:
+    parser = argparse.ArgumentParser()
+    commands.register_evaluate(parser.add_subparsers())
+    whole = ["evaluate", "--manifest", root / "manifest.json", "--out", root / "out", "--rounds", 2, *line]
+    arguments = parser.parse_args([str(word) for word in whole])
+    return int(arguments.run(arguments))
+
+
+def test_weights_of_each_fold_are_judged_on_their_own_cases_beside_a_classic_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_set(tmp_path, 2)
+    for fold in (0, 1):
+        (tmp_path / f"fold-{fold}").mkdir()
+        save_checkpoint(tmp_path / f"fold-{fold}" / "weights.pt", tiny_checkpoint(fold))
+    ours = f"ours=weights:{tmp_path}/fold-{{fold}}/weights.pt"
+    assert run(tmp_path, "--contestant", ours, "--contestant", "islands=threshold_islands", "--device", "cpu") == 0
+    text = capsys.readouterr().out
+    assert text == (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| ours |" in text and "2 cases (2 with blood) of 2 patients in 2 folds" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["--contestant", "weights", "--contestant", "weights"], "a name of its own"),
+        (["--reference", "nobody"], "--reference is nobody"),
+        (["--samples", "own-h7"], "no such case"),
+        (["--folds", "4"], "fold is 4"),
+        (["--hand", "foot"], "--hand is foot"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_computed(
+    tmp_path: Path, line: list[str], says: str
+) -> None:
+    tiny_set(tmp_path, 2)
+    with pytest.raises(InputError, match=says):
+        run(tmp_path, *line)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,68 @@
+"""Jobs in one process or several, streamed; and the ledger that a kill leaves whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ichhpinet.errors import InputError
+from ichhpinet_workbench.ledger import Ledger
+from ichhpinet_workbench.parallel import AHEAD, each
+
+
+def test_jobs_in_this_process_come_in_order_and_are_taken_one_by_one() -> None:
+    taken: list[int] = []
+
+    def stream() -> Iterator[int]:
+        for number in range(5):
+            taken.append(number)
+            yield number
+
+    results = each(lambda n: n * n, stream())
+    assert next(results) == (0, 0) and taken == [0]
+    assert list(results) == [(1, 1), (2, 4), (3, 9), (4, 16)]
+
+
+def test_workers_do_every_job_once_and_take_few_before_their_time() -> None:
+    taken: list[int] = []
+
+    def stream() -> Iterator[int]:
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    results = each(math.factorial, stream(), workers=2)
+    first = next(results)
+    assert len(taken) <= 2 * AHEAD
+    assert sorted([first, *results]) == [(n, math.factorial(n)) for n in range(12)]
+
+
+def test_what_a_job_raises_comes_through() -> None:
+    with pytest.raises(ValueError, match="not defined for negative"):
+        list(each(math.factorial, [3, -1], workers=2))
+
+
+def test_a_ledger_goes_on_after_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    first = Ledger(path, {"rounds": 8, "sizes": (1, 2)})
+    first.append("a", {"dice": math.nan, "hd": math.inf})
+    first.append("b", [1, 2])
+    with path.open("a") as file:
+        file.write('["c", {"di')
+    again = Ledger(path, {"rounds": 8, "sizes": (1, 2)})
+    assert again.known == {"a", "b"}
+    again.append("c", 3)
+    rows = dict(again)
+    assert math.isnan(rows["a"]["dice"]) and rows["a"]["hd"] == math.inf and rows["c"] == 3
+
+
+def test_a_ledger_of_another_setup_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path / "a.jsonl", {"rounds": 8})
+    with pytest.raises(InputError, match=r"a.jsonl was begun with another setup"):
+        Ledger(tmp_path / "a.jsonl", {"rounds": 5})
+    (tmp_path / "b.jsonl").write_text("no json\n")
+    with pytest.raises(InputError, match="is no ledger"):
+        Ledger(tmp_path / "b.jsonl", {})

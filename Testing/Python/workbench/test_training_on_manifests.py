@@ -1,0 +1,316 @@
+"""Training on data sets: folds, mixing, peers by the same command, several processes, kill and resume, plans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ichhpinet.checkpoint import load_checkpoint
+from ichhpinet.errors import InputError
+from ichhpinet_workbench import train as command
+from ichhpinet_workbench.datasets import Manifest
+from ichhpinet_workbench.datasets.heads import HeadPool, MixedPool, head_path, load_head, prepare
+from ichhpinet_workbench.peers.registry import PEERS as REGISTERED
+from ichhpinet_workbench.peers.session import read_peer
+from ichhpinet_workbench.training import pool
+from ichhpinet_workbench.training.checkpoints import load_state
+from ichhpinet_workbench.training.engine import Engine, launched
+from ichhpinet_workbench.training.loop import Trainer
+from ichhpinet_workbench.training.networks import PEERS
+from ichhpinet_workbench.training.plan import checked_recipe, make_plan, read_plan
+from ichhpinet_workbench.training.recipe import RECIPES
+from ichhpinet_workbench.training.selection import Selection
+from ichhpinet_workbench.training.supply import ManifestSupply
+from workbench.tiny_sets import tiny_set
+
+ROOT = Path(__file__).resolve().parents[3]
+CROP = (4, 32, 32)
+TOY = replace(RECIPES["tiny"], crop=CROP, minutes=60.0, steps=2)
+TINY = argparse.Namespace(pixel_mm=1.0, min_slice_mm=2.5)
+SMALL = ["--recipe", "tiny", "--crop", "4", "32", "32", "--minutes", "60", "--steps-in-all", "2"]
+
+
+def run(*line: object) -> int:
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    arguments = parser.parse_args(["train", *map(str, line)])
+    return int(arguments.run(arguments))
+
+
+# -- heads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_case_is_prepared_once_on_the_working_grid_and_again_when_its_files_change(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    paths = prepare(manifest, manifest.used, TINY, tmp_path / "cache")
+    head = load_head(paths[0])
+    assert head.spacing_mm == (5.0, 1.0, 1.0) and head.hu.shape == head.blood.shape == (8, 64, 64)
+    assert head.hu.max() <= 300 and head.hu.min() >= -200 and head.blood.sum() > 100
+    made = paths[0].stat().st_mtime_ns
+    assert prepare(manifest, manifest.used, TINY, tmp_path / "cache")[0].stat().st_mtime_ns == made
+    os.utime(tmp_path / "masks" / "h0.nii.gz", (1, 1))
+    assert head_path(manifest, manifest.entries[0], TINY, tmp_path / "cache") != paths[0]
+    (tmp_path / "masks" / "h0.nii.gz").unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        head_path(manifest, manifest.entries[0], TINY, tmp_path / "cache")
+
+
+def test_a_pool_keeps_few_heads_in_memory_and_gives_batches_like_the_generators(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4)
+    heads = HeadPool(prepare(manifest, manifest.used, TINY, tmp_path / "cache"), keep=2)
+    for seed in range(6):
+        batch = heads.batch(3, CROP, np.random.default_rng(seed))
+        assert (
+            batch.image.shape == batch.truth.shape == (3, *CROP) and batch.spacing_mm.tolist() == [[5.0, 1.0, 1.0]] * 3
+        )
+        assert -1.75 <= float(batch.image.min()) and float(batch.image.max()) <= 2.25
+    assert len(heads._heads) == 2 and heads.made > 2
+    with pytest.raises(InputError, match="no case to train on"):
+        HeadPool([], keep=2)
+
+
+def test_mixed_crops_come_from_both_in_their_shares() -> None:
+    class Constant:
+        made = 1
+
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> pool.Batch:
+            return pool.Batch(*(torch.full((size, *shape), self.value) for shape in (crop, crop, (3,))))
+
+        def close(self) -> None:
+            self.value = -1.0
+
+    first, second = Constant(0.0), Constant(1.0)
+    mixed = MixedPool(first, second, 0.25)
+    rng = np.random.default_rng(0)
+    drawn = torch.cat([mixed.batch(8, CROP, rng).image[:, 0, 0, 0] for _ in range(100)])
+    assert float(drawn.mean()) == pytest.approx(0.25, abs=0.04) and len(drawn) == 800 and mixed.made == 2
+    mixed.close()
+    assert first.value == second.value == -1.0
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_each_fold_is_trained_without_its_own_cases_and_gets_its_weights(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 6, 2)
+    assert run("--out", tmp_path / "run", "--manifest", tmp_path / "manifest.json", *SMALL) == 0
+    for fold in (0, 1):
+        folder = tmp_path / "run" / f"fold-{fold}"
+        checkpoint = load_checkpoint(folder / "weights.pt")
+        assert checkpoint.training["data"] == f"own, all folds but {fold} of 2" and checkpoint.config.name == "tiny"
+        assert (folder / "curve.png").exists() and (folder / "log.csv").exists()
+    assert len(list((tmp_path / "run" / "cache").glob("*.npz"))) == 6
+
+
+def test_no_case_of_a_fold_is_seen_in_its_training_and_choosing(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 8, 2)
+    supply = ManifestSupply(manifest, 0, tmp_path / "cache")
+    seen = {path.name.rsplit("-", 1)[0] for path in supply.crops(TOY, TINY, 0)._paths}  # type: ignore[attr-defined]
+    before = set((tmp_path / "cache").glob("*"))
+    supply.selection(TINY)
+    chosen = {path.name.rsplit("-", 1)[0] for path in set((tmp_path / "cache").glob("*")) - before}
+    held_out = {entry.case for entry in manifest.test(0)}
+    assert seen and chosen and not seen & chosen and not (seen | chosen) & held_out
+
+
+@pytest.mark.parametrize("model", ["monai-unet", "slex-net", "unet-2d"])
+def test_peers_are_trained_by_the_same_command(tmp_path: Path, model: str) -> None:
+    tiny_set(tmp_path, 4, 2)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"changes": {"switches": {"size": "tiny"}}}))
+    line = ("--config", plan, "--manifest", tmp_path / "manifest.json", "--folds", 0, "--model", model, *SMALL)
+    assert run("--out", tmp_path / "run", *line) == 0
+    network = read_peer(tmp_path / "run" / "fold-0" / "weights.pt")
+    assert network is not None and network.config.name == model and network.config.roi == CROP
+
+
+def test_synthetic_heads_can_be_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench.test_training import toy_head
+
+    asked: list[int] = []
+    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm: asked.append(seed) or toy_head(seed))
+    tiny_set(tmp_path, 4, 2)
+    line = ("--manifest", tmp_path / "manifest.json", "--folds", 1, "--synthetic-share", 0.5, "--workers", 0)
+    run("--out", tmp_path / "run", *line, *SMALL, "--batch", 8)
+    record = load_checkpoint(tmp_path / "run" / "fold-1" / "weights.pt").training
+    assert asked and "50% of the crops from synthetic heads" in record["data"]
+
+
+def test_a_killed_run_goes_on_and_another_recipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_set(tmp_path, 4, 2)
+    line = ("--out", tmp_path / "run", "--manifest", tmp_path / "manifest.json", "--folds", 0, *SMALL)
+    monkeypatch.setattr("ichhpinet_workbench.training.loop.SAVE_SECONDS", 0.0)
+    train, calls = Trainer._train_crops, []
+
+    def killed(self: Trainer, *arguments: Any) -> Any:
+        calls.append(self.step)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_train_crops", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(*line, "--steps-in-all", 6)
+    left = load_state(tmp_path / "run" / "fold-0")
+    assert left is not None and 0 < left["step"] < 6
+    run(*line, "--steps-in-all", 6)
+    assert load_state(tmp_path / "run" / "fold-0")["step"] >= 6  # type: ignore[index]
+    assert calls[2] == left["step"]
+    with pytest.raises(InputError, match=r"begun with learning_rate 0.002; it is 0.1 now"):
+        run(*line, "--learning-rate", 0.1)
+
+
+def test_snapshots_are_kept_over_the_run(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 4, 2)
+    line = ("--manifest", tmp_path / "manifest.json", "--folds", 0, "--snapshots", 2)
+    run("--out", tmp_path / "run", *line, *SMALL, "--steps-in-all", 4)
+    kept = sorted((tmp_path / "run" / "fold-0" / "snapshots").glob("*.pt"))
+    assert [int(path.name[:2]) for path in kept][-1] == 2 and len(kept) >= 2
+    assert load_checkpoint(kept[0]).config.name == "tiny"
+
+
+def test_two_processes_of_torchrun_train_the_same_network_and_one_writes(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 4, 2)
+    program = "import sys; sys.path[:0] = sys.argv.pop(1).split(':')\n"
+    program += "import argparse, torch; torch.set_num_threads(1)\n"
+    program += "from ichhpinet_workbench import train\n"
+    program += "parser = argparse.ArgumentParser(); train.register(parser.add_subparsers())\n"
+    program += "arguments = parser.parse_args(sys.argv[1:]); arguments.run(arguments)\n"
+    script = tmp_path / "train.py"
+    script.write_text(program)
+    places = f"{ROOT / 'Logic'}:{ROOT / 'Workbench'}"
+    line = [
+        "train",
+        "--out",
+        str(tmp_path / "run"),
+        "--manifest",
+        str(tmp_path / "manifest.json"),
+        "--folds",
+        "0",
+        *SMALL,
+    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*torchrun, str(script), places, *line],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = (tmp_path / "run" / "fold-0" / "log.csv").read_text().splitlines()
+    assert len(rows) == 2  # a heading and one row: a second writer would leave two
+    assert load_checkpoint(tmp_path / "run" / "fold-0" / "weights.pt").training["steps"] == 2
+
+
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"colour": 1}, "colour is no field of a plan"),
+        ({"changes": {"colour": 1}}, "colour is no field of a recipe"),
+        ({"changes": [1]}, "changes is a list"),
+        ({"changes": {"batch": 0}}, "batch is 0; it must be 1 or more"),
+        ({"changes": {"batch": "six"}}, "batch is 'six'; it must be a int"),
+        ({"changes": {"batch": 1.5}}, "batch is 1.5"),
+        ({"changes": {"crop": [4, 30, 32]}}, "crop is"),
+        ({"changes": {"crop": [4, 32]}}, "crop is"),
+        ({"changes": {"paper_points": 2}}, "paper_points is 2.0; it must be between 0 and 1"),
+        ({"changes": {"schedule": "steps"}}, "schedule is 'steps'"),
+        ({"changes": {"model": "resnet"}}, "model is 'resnet'"),
+        ({"changes": {"learning_rate": 0}}, "both must be above 0"),
+        ({"changes": {"loss": {"border": 1}}}, "loss has border"),
+        ({"changes": {"loss": {"volume": -1}}}, "each must be 0 or more"),
+        ({"changes": {"switches": {"wings": 2}}}, "wings is not a field of ModelConfig"),
+        ({"changes": {"model": "monai-unet", "switches": {"wings": 2}}}, "wings is not a field of PeerConfig"),
+        ({"changes": {"switches": {"volume_only": True, "slice_only": True}}}, "both set"),
+        ({"recipe": "huge"}, "recipe is 'huge'"),
+        ({"precision": "8"}, "precision is '8'"),
+        ({"devices": 0}, "devices is 0"),
+        ({"synthetic_share": 0.5}, "without a manifest"),
+        ({"manifest": "gone.json"}, "gone.json cannot be read"),
+        ({"manifest": "manifest.json", "folds": [9]}, "fold is 9"),
+        ({"manifest": "manifest.json", "folds": "some"}, "folds is 'some'"),
+        ({"manifest": "manifest.json", "synthetic_share": 1.0}, "synthetic_share is 1.0"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused_by_name_before_anything_starts(
+    tmp_path: Path, values: dict[str, Any], says: str
+) -> None:
+    tiny_set(tmp_path, 2)
+    with pytest.raises(InputError, match=says):
+        make_plan({"recipe": "tiny"} | values, tmp_path)
+
+
+def test_a_plan_of_a_file_is_overruled_by_options(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps({"recipe": "tiny", "changes": {"batch": 3, "loss": {"volume": 7}}}))
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    line = ["train", "--out", str(tmp_path), "--config", str(tmp_path / "plan.json"), "--batch", "5"]
+    plan = command.plan_of(parser.parse_args(line))
+    assert plan.recipe.batch == 5 and plan.recipe.loss.volume == 7 and plan.recipe.loss.convert == 4
+
+
+@pytest.mark.parametrize(("content", "says"), [("{", "is not JSON"), ("[1]", "holds a list")])
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(InputError, match=says):
+        read_plan(tmp_path / "plan.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_plan(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_preset_is_a_plan_that_can_be_meant(name: str) -> None:
+    assert checked_recipe(RECIPES[name]) == RECIPES[name]
+
+
+@pytest.mark.parametrize("model", PEERS)
+def test_every_peer_can_be_planned_with_the_recipe_that_ships(model: str) -> None:
+    plan = make_plan({"changes": {"model": model}})
+    assert plan.recipe.model == model and plan.recipe.volume_first == 0
+
+
+def test_the_peers_that_training_knows_are_those_that_there_are() -> None:
+    assert PEERS == REGISTERED
+
+
+def test_an_engine_without_the_devices_is_refused_and_one_device_needs_no_fabric() -> None:
+    assert launched("cpu").fabric is None and launched("cpu").is_first
+    with pytest.raises(InputError, match="precision is '16'"):
+        Engine(precision="16")
+    if torch.cuda.device_count() < 64:
+        with pytest.raises(InputError, match="devices is 64; this machine has"):
+            launched("cuda", devices=64)
+
+
+def test_a_selection_of_heads_without_blood_counts_finding_nothing_as_right(tmp_path: Path) -> None:
+    manifest: Manifest = tiny_set(tmp_path, 0, 2, clean=2)
+    heads = [load_head(path) for path in prepare(manifest, manifest.used, TINY, tmp_path / "cache")]
+
+    class Silent(torch.nn.Module):
+        def encode(self, image: torch.Tensor) -> None:
+            """Nothing."""
+
+        def forward(self, inputs: Any, features: Any, memory: Any) -> Any:
+            return argparse.Namespace(logits=torch.full_like(inputs.image, -9.0), memory=memory)
+
+    scores = Selection.of_heads(heads).score(Silent(), torch.device("cpu"))  # type: ignore[arg-type]
+    assert scores["score"] == 1.0

@@ -1,0 +1,133 @@
+"""A manifest's cases as training heads: brought to the working grid once, kept in a cache, cropped like others."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ichhpinet.errors import InputError
+from ichhpinet.preprocessing import AIR_HU, BONE_HU, PREPROCESSING_VERSION, working_grid
+
+from ..bar import Bar
+from ..training.pool import Batch, Head, _crop, augment
+from .loading import load_entry
+from .manifest import Entry, Manifest
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(manifest: Manifest, entries: Sequence[Entry], config: Any, cache: Path) -> list[Path]:
+    """The cache's files of these cases; those that are not there yet are made, with a bar. Resumes where it stopped.
+
+    config: pixel_mm and min_slice_mm of the working grid. A changed image or mask is prepared again.
+    """
+    paths = [head_path(manifest, entry, config, cache) for entry in entries]
+    waiting = [(entry, path) for entry, path in zip(entries, paths, strict=True) if not path.exists()]
+    if waiting:
+        bar = Bar("prepare")
+        for number, (entry, path) in enumerate(waiting):
+            _keep(path, make_head(manifest, entry, config))
+            bar((number + 1) / len(waiting), entry.case)
+        bar.done()
+    return paths
+
+
+def make_head(manifest: Manifest, entry: Entry, config: Any) -> Head:
+    """A case on the working grid, as the engine will see it."""
+    loaded = load_entry(manifest, entry)
+    grid = working_grid(loaded.volume, config.pixel_mm, config.min_slice_mm)
+    hu = grid.to_working(np.clip(loaded.volume.hu, AIR_HU, BONE_HU), outside=AIR_HU)
+    blood = grid.to_working(loaded.truth)
+    return Head(hu.numpy().astype(np.float16), blood.numpy().astype(np.float16), grid.spacing_mm)
+
+
+def head_path(manifest: Manifest, entry: Entry, config: Any, cache: Path) -> Path:
+    """Named by everything that changes what is in it. Raises InputError where the image or mask is not there."""
+    stamps = [str(PREPROCESSING_VERSION), f"{config.pixel_mm}", f"{config.min_slice_mm}", str(entry.by_index)]
+    for part in (entry.image, entry.mask):
+        path = manifest.path(part)
+        if not path.exists():
+            raise InputError(f"{path.name} of {entry.case} does not exist; the manifest must name files that do")
+        stamps += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
+    digest = hashlib.sha256("|".join(stamps).encode()).hexdigest()[:12]
+    return cache / f"{entry.case}-{digest}.npz"
+
+
+def load_head(path: Path) -> Head:
+    """A prepared head."""
+    with np.load(path) as stored:
+        z, y, x = (float(step) for step in stored["spacing_mm"])
+        return Head(stored["hu"], stored["blood"], (z, y, x))
+
+
+class HeadPool:
+    """Crops of prepared heads, drawn alike often; `keep` of them stay in memory. Raises InputError: none are given."""
+
+    def __init__(self, paths: Sequence[Path], keep: int) -> None:
+        if not paths:
+            raise InputError("there is no case to train on; the manifest's other folds must hold some")
+        self._paths, self._keep = list(paths), max(1, keep)
+        self._heads: OrderedDict[Path, Head] = OrderedDict()
+        self.made = 0
+
+    def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
+        """`size` augmented crops of random heads."""
+        picks = [self._paths[int(index)] for index in rng.integers(len(self._paths), size=size)]
+        crops = [_crop(self._head(path), crop, rng) for path in picks]
+        return Batch(
+            torch.stack([augment(image, rng) for image, _, _ in crops]),
+            torch.stack([truth for _, truth, _ in crops]),
+            torch.tensor([spacing for _, _, spacing in crops], dtype=torch.float32),
+        )
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
+    def _head(self, path: Path) -> Head:
+        if path not in self._heads:
+            self._heads[path] = load_head(path)
+            self.made += 1
+            if len(self._heads) > self._keep:
+                self._heads.popitem(last=False)
+        self._heads.move_to_end(path)
+        return self._heads[path]
+
+
+class MixedPool:
+    """Crops of two pools; `share` of them, on the mean, from the second."""
+
+    def __init__(self, first: Any, second: Any, share: float) -> None:
+        self._first, self._second, self._share = first, second, share
+
+    @property
+    def made(self) -> int:
+        """Heads of both."""
+        return int(self._first.made + self._second.made)
+
+    def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
+        """`size` augmented crops."""
+        count = int(rng.binomial(size, self._share))
+        parts = [pool.batch(n, crop, rng) for pool, n in ((self._first, size - count), (self._second, count)) if n]
+        return Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+    def close(self) -> None:
+        """End what runs in the background of either."""
+        self._first.close()
+        self._second.close()
+
+
+def _keep(path: Path, head: Head) -> None:
+    """Beside and renamed: a stopped run leaves no half file, and two runs may share a cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, hu=head.hu, blood=head.blood, spacing_mm=np.array(head.spacing_mm))
+    beside.replace(path)

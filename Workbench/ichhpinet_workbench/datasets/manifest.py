@@ -1,0 +1,152 @@
+"""The manifest: which image, which mask, whose head, which fold. One JSON file for every data set; no pixels here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ichhpinet.errors import InputError
+
+FORMAT = "ichhpinet manifest 1"
+NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image with its mask.
+
+    case: unique in a manifest. patient: with a prefix of the source (`rsna:ID_...`), so that two sets made of the same
+    scans know it. image, mask: relative to the manifest's folder, or absolute. fold: NO_FOLD before the split.
+    split: as published, '' if nothing is. kinds: of haemorrhage, as far as the set tells.
+    declared_blood_slices: how many slices the set's own table says hold blood, -1 if it says nothing.
+    by_index: the mask's header disagrees with the image's; they belong together voxel by voxel.
+    excluded: why the case is not used; '' if it is.
+    """
+
+    case: str
+    dataset: str
+    patient: str
+    image: str
+    mask: str
+    fold: int = NO_FOLD
+    split: str = ""
+    kinds: tuple[str, ...] = ()
+    declared_blood_slices: int = -1
+    by_index: bool = False
+    excluded: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Entries, and where their relative paths start. seed: of the folds. notes: a sentence each, on how it was made."""
+
+    entries: tuple[Entry, ...]
+    folder: Path
+    seed: int = 0
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        _check_cases(self.entries)
+        _check_patients(self.entries)
+
+    @property
+    def used(self) -> tuple[Entry, ...]:
+        """What is trained on and judged."""
+        return tuple(entry for entry in self.entries if not entry.excluded)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds there are; empty before the split."""
+        return tuple(sorted({entry.fold for entry in self.used} - {NO_FOLD}))
+
+    def test(self, fold: int) -> tuple[Entry, ...]:
+        """The cases held out in a fold. Raises InputError for a fold that is not there."""
+        if fold not in self.folds:
+            known = ", ".join(map(str, self.folds)) or "none: split it first (ichhpinet data split)"
+            raise InputError(f"fold is {fold}; the manifest's folds are {known}")
+        return tuple(entry for entry in self.used if entry.fold == fold)
+
+    def training(self, fold: int) -> tuple[Entry, ...]:
+        """The cases of all other folds. Raises InputError for a fold that is not there."""
+        held_out = set(self.test(fold))
+        return tuple(entry for entry in self.used if entry not in held_out)
+
+    def path(self, relative: str) -> Path:
+        """Where an entry's file lies."""
+        return self.folder / relative
+
+    def write(self, path: Path) -> None:
+        """As JSON, beside and renamed; relative paths are made to start at its folder."""
+        moved = [
+            replace(e, image=self._seen_from(path, e.image), mask=self._seen_from(path, e.mask)) for e in self.entries
+        ]
+        content = {"format": FORMAT, "seed": self.seed, "notes": list(self.notes), "cases": [asdict(e) for e in moved]}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".writing")
+        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.replace(beside, path)
+
+    def _seen_from(self, path: Path, relative: str) -> str:
+        """Below the manifest's folder: relative to it, so that the two can be moved together; elsewhere: absolute."""
+        absolute, folder = self.path(relative).resolve(), path.parent.resolve()
+        return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else absolute.as_posix()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file. Raises InputError: no manifest, a case twice, a patient in two folds."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{path.name} cannot be read; it must be a manifest (see ichhpinet data)") from None
+    except ValueError:
+        raise InputError(f"{path.name} is not JSON; it must be a manifest (see ichhpinet data)") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path.name} is no manifest of this version; its format must be {FORMAT!r}")
+    try:
+        entries = tuple(_entry(row) for row in content["cases"])
+        return Manifest(entries, path.parent, int(content["seed"]), tuple(map(str, content["notes"])))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path.name} is damaged: {error}; each case needs {', '.join(_needed())}") from None
+
+
+def merge(manifests: Sequence[Manifest], folder: Path) -> Manifest:
+    """All cases together, without folds. Raises InputError: none given, or a case in two of them."""
+    if not manifests:
+        raise InputError("there is nothing to merge; give two manifests or more")
+    entries = [
+        replace(entry, image=str(one.path(entry.image)), mask=str(one.path(entry.mask)), fold=NO_FOLD)
+        for one in manifests
+        for entry in one.entries
+    ]
+    return Manifest(tuple(entries), folder, notes=tuple(note for one in manifests for note in one.notes))
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(**(row | {"kinds": tuple(row.get("kinds", ()))}))
+
+
+def _needed() -> list[str]:
+    return [f.name for f in fields(Entry)][:5]
+
+
+def _check_cases(entries: Iterable[Entry]) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.case in seen:
+            raise InputError(f"the case {entry.case} stands in the manifest twice; each must stand once")
+        seen.add(entry.case)
+
+
+def _check_patients(entries: Iterable[Entry]) -> None:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        known = first.setdefault(entry.patient, entry)
+        if known.fold != entry.fold and not (known.excluded or entry.excluded):
+            raise InputError(
+                f"{known.case} and {entry.case} are of one patient and lie in folds {known.fold} and {entry.fold}; "
+                "a patient's scans must share a fold"
+            )

@@ -1,0 +1,193 @@
+"""Run an experiment: train each variant on each fold, judge all on the held-out cases, write the paper's table.
+
+Everything resumes: a variant that is trained is not trained again, a case that is judged is not judged again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ichhpinet.errors import InputError
+
+from ..datasets.manifest import Manifest, read_manifest
+from ..study import published
+from ..study.contestants import WEIGHTS, Contestant
+from ..study.costs import costs_of
+from ..study.report import Study, not_comparable, write_report
+from ..study.runner import Rules, evaluate
+from ..study.tables import methods_table, rounds_of
+from ..train import WEIGHTS_NAME, train
+from ..training.engine import Engine
+from ..training.plan import Plan, check_resumes, checked_recipe
+from .variants import FULL, Experiment, Variant
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOTS = 5  # of the analysis, over the run
+TAKE_WEIGHTS = ("interaction", "uncertainty")  # experiments of the network as it is, without its training
+Progress = Callable[[float, str], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """plan: with its manifest and folds. extra: contestants that are not trained here. out: the experiment's folder.
+
+    weights: of the network as it is, `{fold}` in it the fold; trained elsewhere, so nothing is trained here.
+    """
+
+    plan: Plan
+    out: Path
+    rules: Rules
+    extra: tuple[Contestant, ...] = ()
+    workers: int = 0
+    weights: str | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Read anew. Raises InputError where the plan has none."""
+        if self.plan.manifest is None:
+            raise InputError("an experiment needs a manifest (ichhpinet data ..., or ichhpinet data synthetic)")
+        return read_manifest(self.plan.manifest)
+
+
+def run_experiment(
+    experiment: Experiment, setting: Setting, engine: Engine | None = None, progress: Progress | None = None
+) -> Path:
+    """Train and judge all variants; the report's path. Everything is checked before anything starts.
+
+    Raises InputError for a variant that cannot be trained, or a folder of another setup.
+    """
+    manifest, variants = setting.manifest, experiment.variants(setting.plan.recipe)
+    engine = Engine(setting.plan.device, setting.plan.precision) if engine is None else engine
+    if setting.weights is None:
+        _train_all(experiment, setting, variants, engine)
+    elif experiment.name not in TAKE_WEIGHTS:
+        raise InputError(f"{experiment.name} trains its variants; only {', '.join(TAKE_WEIGHTS)} take weights")
+    if not engine.is_first:
+        return setting.out
+    if experiment.name == "analysis":
+        from .analysis import analyse
+
+        return analyse(manifest, variant_folder(setting, variants[0]), setting.plan.folds, setting.out)
+    if experiment.name == "uncertainty":
+        return _uncertainty(manifest, setting, variants[0], progress)
+    return _judged(experiment, setting, manifest, variants, progress)
+
+
+def _train_all(experiment: Experiment, setting: Setting, variants: Sequence[Variant], engine: Engine) -> None:
+    """Every variant on every fold, all of them checked before the first starts."""
+    plans = [_plan(setting, experiment, variant) for variant in variants]
+    for plan, variant in zip(plans, variants, strict=True):
+        for folder, _ in plan.runs(variant_folder(setting, variant)):
+            check_resumes(plan.recipe, folder)
+    for plan, variant in zip(plans, variants, strict=True):
+        train_variant(plan, variant_folder(setting, variant), engine)
+
+
+def variant_folder(setting: Setting, variant: Variant) -> Path:
+    """Where a variant's folds are trained."""
+    return setting.out / "variants" / variant.name
+
+
+def contestant_of(setting: Setting, variant: Variant) -> Contestant:
+    """A variant's weights, each fold's for its own cases."""
+    if setting.weights is not None:
+        return Contestant(variant.name, WEIGHTS, setting.weights)
+    return Contestant(variant.name, WEIGHTS, str(variant_folder(setting, variant) / "fold-{fold}" / WEIGHTS_NAME))
+
+
+def train_variant(plan: Plan, folder: Path, engine: Engine) -> None:
+    """All folds of a variant that have no weights yet."""
+    for fold_folder, supply in plan.runs(folder):
+        if not (fold_folder / WEIGHTS_NAME).exists():
+            logger.info("training %s, %s", folder.name, fold_folder.name)
+            train(plan, fold_folder, supply, engine)
+
+
+def _plan(setting: Setting, experiment: Experiment, variant: Variant) -> Plan:
+    cache = setting.out / "cache" if setting.plan.cache is None else setting.plan.cache
+    snapshots = SNAPSHOTS if experiment.name == "analysis" else 0
+    return replace(setting.plan, recipe=checked_recipe(variant.recipe), cache=cache, snapshots=snapshots)
+
+
+def _judged(
+    experiment: Experiment,
+    setting: Setting,
+    manifest: Manifest,
+    variants: Sequence[Variant],
+    progress: Progress | None,
+) -> Path:
+    contestants = [*(contestant_of(setting, variant) for variant in variants), *setting.extra]
+    folds = setting.plan.folds
+    results = evaluate(
+        manifest, contestants, setting.out, setting.rules, folds=folds, workers=setting.workers, progress=progress
+    )
+    reference = FULL if FULL in results else _reference(variants)
+    costs = costs_of(contestants, folds[0])
+    study = Study(manifest, results, setting.out, reference, costs, budget=budget_line(setting, variants), whole=False)
+    path = write_report(study)
+    heading = f"# {experiment.title}\n\n{_own_table(experiment, variants, results)}"
+    path.write_text(heading + path.read_text(encoding="utf-8"), encoding="utf-8")
+    return path
+
+
+def _own_table(experiment: Experiment, variants: Sequence[Variant], results: dict[str, list[dict[str, Any]]]) -> str:
+    """The experiment's table in the paper's layout, rows in its order."""
+    numbers = rounds_of(results)
+    if not (experiment.table and numbers):
+        return ""
+    shown = {variant.shown or variant.name: results[variant.name] for variant in variants}
+    shown |= {name: rows for name, rows in results.items() if name not in {variant.name for variant in variants}}
+    table = methods_table(shown, numbers[-1], experiment.table, first=experiment.first)
+    datasets = {row["dataset"] for rows in results.values() for row in rows}
+    note = " ".join(part for part in (not_comparable(datasets), experiment.says) if part)
+    return f"After round {numbers[-1]}.\n\n{table}\n{note}\n\n"
+
+
+def _reference(variants: Sequence[Variant]) -> str:
+    """The paper's own choice where the network as it is has no row: 1.0 and 1.0, or 5, 1 and 4."""
+    best = {published.lines(published.TABLE_3)[4].name, "5 1 4"}
+    return next((variant.name for variant in variants if variant.shown in best), variants[0].name)
+
+
+def budget_line(setting: Setting, variants: Sequence[Variant]) -> str:
+    """What was really spent, in a sentence."""
+    from ..training.checkpoints import load_state
+
+    minutes, steps = [], []
+    for variant in variants:
+        for fold in setting.plan.folds:
+            state = load_state(variant_folder(setting, variant) / f"fold-{fold}")
+            if state is not None:
+                minutes.append(state["seconds"] / 60)
+                steps.append(state["step"])
+    if not minutes:
+        return ""
+    return (
+        f"Trained here: {len(minutes)} runs, {sum(minutes):.1f} minutes in all on {setting.plan.device}, "
+        f"{min(steps)} to {max(steps)} optimiser steps a run (the paper: 500 epochs).\n"
+    )
+
+
+def _uncertainty(manifest: Manifest, setting: Setting, variant: Variant, progress: Progress | None) -> Path:
+    from ..uncertainty.report import write_uncertainty
+    from ..uncertainty.study import measure, show
+
+    after = tuple(number for number in (1, 3) if number <= setting.rules.rounds)
+    weights = contestant_of(setting, variant)
+    rows = measure(
+        manifest,
+        weights,
+        setting.out,
+        after=after,
+        folds=setting.plan.folds,
+        workers=setting.workers,
+        device=setting.rules.device,
+        progress=progress,
+    )
+    show(setting.out / "maps.png", manifest, weights, rows, setting.rules.device)
+    return write_uncertainty(setting.out, rows)

@@ -1,0 +1,125 @@
+"""What each experiment trains: a recipe, changed in what the paper's table changes and in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ichhpinet.errors import InputError
+
+from ..study import published
+from ..training.networks import PEERS
+from ..training.recipe import Recipe
+
+FULL = "ichhpinet"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """name: of its folder and its row. shown: as the paper's table writes it, '' if it does not."""
+
+    name: str
+    recipe: Recipe
+    shown: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """table: of published, '' if the paper has none. first: heading of its first column. says: what the paper says."""
+
+    name: str
+    title: str
+    variants: Callable[[Recipe], list[Variant]]
+    table: str = ""
+    first: str = "Method"
+    says: str = ""
+
+
+def ablation(recipe: Recipe) -> list[Variant]:
+    """Table 2, and the components of MPFFM: each switch of ModelConfig by itself."""
+    switches = {
+        "volume-only": ({"volume_only": True}, "Volume-Pro"),
+        "slice-only": ({"slice_only": True}, "Slice-Pro"),
+        "no-memory": ({"use_memory": False}, "w/o Memory"),
+        "no-affinity": ({"use_affinity": False}, ""),
+        "no-fusion": ({"use_fusion": False}, ""),
+    }
+    made = [Variant(name, _switched(recipe, changes), shown) for name, (changes, shown) in switches.items()]
+    return [*made, Variant(FULL, recipe, "ICH-HPINet")]
+
+
+def loss_weights(recipe: Recipe) -> list[Variant]:
+    """Table 3: cross-entropy and Dice, which sum to 2."""
+    made = []
+    for line in published.lines(published.TABLE_3):
+        entropy, dice = map(float, line.name.split())
+        weights = replace(recipe.loss, cross_entropy=entropy, dice=dice)
+        made.append(Variant(f"ce-{entropy:g}-dice-{dice:g}", replace(recipe, loss=weights), line.name))
+    return made
+
+
+def loss_lambdas(recipe: Recipe) -> list[Variant]:
+    """Table 4: volume, slice and feature convert loss, which sum to 10."""
+    made = []
+    for line in published.lines(published.TABLE_4):
+        volume, slices, convert = map(float, line.name.split())
+        weights = replace(recipe.loss, volume=volume, slice=slices, convert=convert)
+        made.append(Variant(f"lambda-{volume:g}-{slices:g}-{convert:g}", replace(recipe, loss=weights), line.name))
+    return made
+
+
+def alone(recipe: Recipe) -> list[Variant]:
+    """The network as it is."""
+    return [Variant(FULL, recipe, "ICH-HPINet")]
+
+
+def comparison(recipe: Recipe) -> list[Variant]:
+    """Table 1 and HemSeg-200's: ours and every peer, on the same crops and strokes for the same time."""
+    peers = [Variant(name, _peer(recipe, name)) for name in PEERS]
+    return [Variant(FULL, recipe, "ICH-HPINet"), *peers]
+
+
+def _switched(recipe: Recipe, changes: dict[str, bool]) -> Recipe:
+    """Without a volume branch it cannot learn first; alone it needs no first."""
+    one_branch = changes.keys() & {"slice_only", "volume_only"}
+    volume_first = 0.0 if one_branch else recipe.volume_first
+    return replace(recipe, switches=recipe.switches | changes, volume_first=volume_first)
+
+
+def _peer(recipe: Recipe, name: str) -> Recipe:
+    """The peer in the size that stands for the recipe's: tiny beside tiny, else as published."""
+    size = "tiny" if recipe.model == "tiny" else "published"
+    return replace(recipe, model=name, volume_first=0.0, switches={"size": size})
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "ablation",
+            "Table 2: ablation of propagation, memory and MPFFM",
+            ablation,
+            published.TABLE_2,
+            says=f"Paper: no affinity, {published.WITHOUT_AFFINITY}; no fusion, {published.WITHOUT_FUSION}.",
+        ),
+        Experiment(
+            "loss-weights",
+            "Table 3: cross-entropy and Dice",
+            loss_weights,
+            published.TABLE_3,
+            "Cross entropy, Dice loss",
+        ),
+        Experiment("lambda", "Table 4: weights of the three losses", loss_lambdas, published.TABLE_4, "lambda 1, 2, 3"),
+        Experiment("interaction", "Tables 5 and 6: by interaction", alone, published.TABLE_1),
+        Experiment("comparison", "Table 1: methods", comparison, published.TABLE_1),
+        Experiment("analysis", "Analysis of the hybrid propagation", alone),
+        Experiment("uncertainty", "Uncertainty", alone),
+    )
+}
+
+
+def experiment_named(name: str) -> Experiment:
+    """Raises InputError for an unknown name."""
+    if name not in EXPERIMENTS:
+        raise InputError(f"the experiment is {name!r}; it must be one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,1 @@
+"""The papers' evaluation on any manifest: judged round by round, told in their tables, with intervals and tests."""

@@ -1,0 +1,152 @@
+"""Judge contestants on a manifest: cases stream through workers, each is written as it is done, a kill loses few."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ichhpinet.volume import CTVolume
+
+from ..datasets.loading import load_entry
+from ..datasets.manifest import Entry, Manifest
+from ..ledger import Ledger
+from ..parallel import each
+from ..regions import Bool
+from ..rounds import Reader, play
+from .contestants import Contestant
+from .scores import scores
+
+STUDY_VERSION = 1  # raised whenever the same mask would be scored otherwise
+Progress = Callable[[float, str], object]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How everybody is judged. seed: of the simulated radiologist, beside the case's own name."""
+
+    rounds: int = 8
+    reader: Reader = field(default_factory=Reader)
+    seed: int = 0
+    device: str = "auto"
+
+    def record(self) -> dict[str, Any]:
+        """What makes figures comparable; the device does not."""
+        values = asdict(self)
+        del values["device"]
+        return values | {"version": STUDY_VERSION}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case for one contestant."""
+
+    contestant: Contestant
+    manifest: Manifest  # without its entries: it is sent to the workers
+    entry: Entry
+    rules: Rules
+    out: Path
+
+
+def evaluate(
+    manifest: Manifest,
+    contestants: Sequence[Contestant],
+    out: Path,
+    rules: Rules,
+    *,
+    folds: Sequence[int] | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, list[Row]]:
+    """Judge all on the cases that `out` does not know yet; the rows of all cases, by contestant.
+
+    folds: these alone; None: every case. Raises InputError: weights that are not there, a folder of another setup.
+    """
+    entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
+    bare = replace(manifest, entries=())
+    results: dict[str, list[Row]] = {}
+    for number, one in enumerate(contestants):
+        ledger = Ledger(out / f"{one.name}.jsonl", rules.record() | {"who": _identities(one, entries)})
+        jobs = [Job(one, bare, entry, rules, out) for entry in entries if entry.case not in ledger.known]
+        for done, (job, rows) in enumerate(each(judge, jobs, workers)):
+            ledger.append(job.entry.case, rows)
+            if progress is not None:
+                progress((number + (done + 1) / len(jobs)) / len(contestants), f"{one.name}: {job.entry.case}")
+        wanted = {entry.case for entry in entries}
+        results[one.name] = [row for case, rows in ledger if case in wanted for row in rows]
+    return results
+
+
+def judge(job: Job) -> list[Row]:
+    """All rows of one case; its last mask is kept for the sheets."""
+    loaded = load_entry(job.manifest, job.entry)
+    session = job.contestant.predictor(job.entry.fold, job.rules.device).open(loaded.volume)
+    about = {
+        "case": job.entry.case,
+        "dataset": job.entry.dataset,
+        "patient": job.entry.patient,
+        "fold": job.entry.fold,
+        "kind": "+".join(job.entry.kinds),
+    }
+    last, rows = np.zeros(loaded.truth.shape, bool), []
+    for row, mask in _rounds(session, loaded.volume, loaded.truth, loaded.brain, job):
+        rows.append(about | row)
+        last = mask
+    keep_mask(mask_path(job.out, job.contestant.name, job.entry.case), last)
+    return rows
+
+
+def case_seed(case: str, seed: int = 0) -> int:
+    """Of the simulated radiologist on a case: the same for everybody."""
+    return zlib.crc32(case.encode()) ^ seed
+
+
+def _rounds(session: Any, volume: CTVolume, truth: Bool, brain: Bool, job: Job) -> Iterator[tuple[Row, Bool]]:
+    """(row, mask) of the proposal, if the session can, and of every round."""
+    if hasattr(session, "propose"):
+        began = time.perf_counter()
+        mask = np.asarray(session.propose().mask)
+        seconds = time.perf_counter() - began
+        yield {"round": 0, "painted": 0, "seconds": seconds} | scores(mask, truth, volume.spacing_mm), mask
+        session.undo()
+    if not truth.any():
+        return
+    seed, last = case_seed(job.entry.case, job.rules.seed), None
+    for turn in play(session, volume, truth, brain, job.rules.rounds, seed, job.rules.reader):
+        if last is None or turn.painted:  # a satisfied radiologist leaves the mask, and its scores, as they are
+            last = scores(turn.mask, truth, volume.spacing_mm)
+        yield {"round": turn.number, "painted": int(turn.painted), "seconds": turn.seconds} | last, turn.mask
+
+
+def _identities(one: Contestant, entries: Sequence[Entry]) -> dict[str, str]:
+    folds = sorted({entry.fold for entry in entries})
+    if "{fold}" not in one.source:
+        folds = folds[:1]
+    return {str(fold): one.identity(fold) for fold in folds}
+
+
+def mask_path(out: Path, contestant: str, case: str) -> Path:
+    """Where the last mask of a case lies."""
+    return out / "masks" / contestant / f"{case}.npz"
+
+
+def keep_mask(path: Path, mask: Bool) -> None:
+    """As bits, deflated, beside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".writing")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, bits=np.packbits(mask), shape=np.array(mask.shape))
+    beside.replace(path)
+
+
+def kept_mask(path: Path) -> Bool:
+    """(D, H, W) bool of `keep_mask`."""
+    with np.load(path) as stored:
+        shape = tuple(int(n) for n in stored["shape"])
+        return np.unpackbits(stored["bits"], count=int(np.prod(shape))).reshape(shape).astype(bool)

@@ -1,0 +1,223 @@
+"""A training plan: recipe, data, devices; from options or a JSON file, and checked whole before anything starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ichhpinet.errors import InputError
+
+from ..losses import LossWeights
+from .checkpoints import load_state
+from .engine import PRECISIONS
+from .networks import OURS, PEERS, make_network, peer_config
+from .recipe import Recipe, named_recipe
+from .supply import ManifestSupply, Supply, SyntheticSupply
+
+ALL_FOLDS = "all"
+PLANE = 16  # crops and windows are multiples of it in plane
+LEAST = {  # what a number of a recipe must at least be
+    "seed": 0,
+    "steps": 0,
+    "weight_decay": 0,
+    "warm_up_steps": 0,
+    "batch": 1,
+    "rounds": 1,
+    "pool": 1,
+    "workers": 0,
+    "uses": 0,
+}
+SHARES = ("average", "volume_first", "zero_stroke_start", "paper_points", "corrupt", "refuse")  # in [0, 1]
+CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("adamw", "adam"), "model": (*OURS, *PEERS)}
+MAY_CHANGE = ("minutes", "steps", "workers", "pool", "uses")  # of a recipe, between the parts of one run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """manifest: None trains on synthetic heads alone. folds: empty without a manifest."""
+
+    recipe: Recipe
+    manifest: Path | None = None
+    folds: tuple[int, ...] = ()
+    synthetic_share: float = 0.0
+    cache: Path | None = None
+    device: str = "cpu"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "bf16"
+    snapshots: int = 0
+    validate_minutes: float = 10.0
+
+    def runs(self, out: Path) -> Iterator[tuple[Path, Supply]]:
+        """The folder and the data of each run: one, or one a fold."""
+        if self.manifest is None:
+            yield out, SyntheticSupply()
+            return
+        from ..datasets.manifest import read_manifest
+
+        manifest = read_manifest(self.manifest)
+        cache = out / "cache" if self.cache is None else self.cache
+        for fold in self.folds:
+            yield out / f"fold-{fold}", ManifestSupply(manifest, fold, cache, self.synthetic_share)
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The fields of a JSON file, not checked yet. Raises InputError where it is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{path.name} cannot be read; it must be a configuration in JSON") from None
+    except ValueError as error:
+        raise InputError(f"{path.name} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path.name} holds a {type(values).__name__}; it must hold an object with named fields")
+    return values
+
+
+def make_plan(values: Mapping[str, Any], folder: Path = Path(".")) -> Plan:
+    """A whole plan from fields; each that is wrong is refused by name. folder: where relative paths start.
+
+    Fields: those of Plan; `recipe` is the name of a preset, `changes` an object of fields of Recipe (`loss` and
+    `switches` are objects), `folds` a list or "all". Raises InputError.
+    """
+    known = {field.name for field in fields(Plan)} | {"changes"}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"{', '.join(unknown)} is no field of a plan; the fields are {', '.join(sorted(known))}")
+    recipe = checked_recipe(_recipe(values.get("recipe", "compact"), values.get("changes", {})))
+    rest = {name: value for name, value in values.items() if name not in ("recipe", "changes", "folds")}
+    for name in ("manifest", "cache"):
+        if rest.get(name) is not None:
+            rest[name] = folder / str(rest[name])
+    plan = Plan(recipe, **rest)
+    _check_plan(plan)
+    return replace(plan, folds=_folds(plan, values.get("folds", ALL_FOLDS)))
+
+
+def checked_recipe(recipe: Recipe) -> Recipe:
+    """The recipe, if every field can be meant and its network can be built. Raises InputError."""
+    for name, least in LEAST.items():
+        if not getattr(recipe, name) >= least:
+            raise InputError(f"{name} is {getattr(recipe, name)}; it must be {least} or more")
+    for name in SHARES:
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise InputError(f"{name} is {getattr(recipe, name)}; it must be between 0 and 1")
+    for name, choices in CHOICES.items():
+        if getattr(recipe, name) not in choices:
+            raise InputError(f"{name} is {getattr(recipe, name)!r}; it must be one of {', '.join(choices)}")
+    if not (recipe.learning_rate > 0 and recipe.minutes > 0):
+        raise InputError(f"learning_rate {recipe.learning_rate}, minutes {recipe.minutes}: both must be above 0")
+    if math.isinf(recipe.minutes) and not recipe.steps:
+        raise InputError("neither minutes nor steps bound the run; one of them must")
+    depth, *plane = recipe.crop
+    if len(recipe.crop) != 3 or depth < 2 or any(n < PLANE or n % PLANE for n in plane):
+        raise InputError(f"crop is {recipe.crop}; it must be (d, h, w), d 2 or more, h and w multiples of {PLANE}")
+    if recipe.volume_first and recipe.model in PEERS:
+        raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
+    if any(not weight >= 0 for weight in recipe.loss.__dict__.values()):
+        raise InputError(f"the loss weights are {recipe.loss}; each must be 0 or more")
+    _check_network(recipe)
+    return recipe
+
+
+def check_resumes(recipe: Recipe, folder: Path) -> None:
+    """Raises InputError where the folder's run was begun with another recipe, and says which field differs."""
+    state = load_state(folder)
+    if state is None:
+        return
+    before, now = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
+    differ = [name for name in now if name not in MAY_CHANGE and _plain(before[name]) != _plain(now[name])]
+    if differ:
+        name = differ[0]
+        raise InputError(
+            f"the run in {folder.name} was begun with {name} {before[name]}; it is {now[name]} now: take another folder"
+        )
+
+
+def _check_network(recipe: Recipe) -> None:
+    """A network that cannot be built is found now. Of ours, shapes alone are made; a peer may need numbers."""
+    if recipe.model in PEERS:
+        peer_config(recipe)
+        missing = [name for name in ("monai", "einops") if importlib.util.find_spec(name) is None]
+        if missing:
+            raise InputError(f"{recipe.model} needs the package {missing[0]}; install ichhpinet[workbench]")
+        return
+    with torch.device("meta"):
+        make_network(recipe)
+
+
+def _recipe(name: Any, changes: Any) -> Recipe:
+    if not isinstance(changes, Mapping):
+        raise InputError(f"changes is a {type(changes).__name__}; it must be an object of a recipe's fields")
+    base = named_recipe(str(name))
+    unknown = sorted(set(changes) - {field.name for field in fields(Recipe)})
+    if unknown:
+        raise InputError(f"{', '.join(unknown)} is no field of a recipe")
+    if changes.get("model", base.model) in PEERS:  # what only our network knows is left out
+        base = replace(base, volume_first=0.0)
+    made = {key: _value(base, key, value) for key, value in changes.items() if value is not None}
+    return replace(base, **made)
+
+
+def _value(base: Recipe, name: str, value: Any) -> Any:
+    """A field's value from JSON, of the type that the preset has."""
+    before = getattr(base, name)
+    if isinstance(before, LossWeights):
+        unknown = sorted(set(value) - set(before.__dict__)) if isinstance(value, Mapping) else [type(value).__name__]
+        if unknown:
+            raise InputError(f"loss has {', '.join(unknown)}; its weights are {', '.join(before.__dict__)}")
+        return replace(before, **value)
+    if isinstance(before, dict) and isinstance(value, Mapping):
+        return {**before, **value}
+    if isinstance(before, tuple) and isinstance(value, (list, tuple)) and all(isinstance(n, int) for n in value):
+        return tuple(value)
+    number = isinstance(before, (int, float)) and isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and (isinstance(before, float) or float(value).is_integer()):
+        return type(before)(value)
+    if isinstance(before, str) and isinstance(value, str):
+        return value
+    raise InputError(f"{name} is {value!r}; it must be a {type(before).__name__} like {before!r}")
+
+
+def _check_plan(plan: Plan) -> None:
+    if plan.precision not in PRECISIONS:
+        raise InputError(f"precision is {plan.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+    for name in ("devices", "nodes"):
+        if not (isinstance(getattr(plan, name), int) and getattr(plan, name) >= 1):
+            raise InputError(f"{name} is {getattr(plan, name)!r}; it must be 1 or more")
+    if plan.synthetic_share and plan.manifest is None:
+        raise InputError("synthetic_share is given without a manifest; without one all heads are synthetic")
+    if not 0 <= plan.synthetic_share < 1:
+        raise InputError(f"synthetic_share is {plan.synthetic_share}; it must be from 0 to below 1")
+    if not (isinstance(plan.snapshots, int) and plan.snapshots >= 0 and plan.validate_minutes > 0):
+        raise InputError(f"snapshots {plan.snapshots!r}, validate_minutes {plan.validate_minutes}: 0 or more, above 0")
+
+
+def _folds(plan: Plan, asked: Any) -> tuple[int, ...]:
+    """The folds to train, each of which must leave something to train on."""
+    if plan.manifest is None:
+        return ()
+    from ..datasets.manifest import read_manifest
+
+    manifest = read_manifest(plan.manifest)
+    if asked == ALL_FOLDS:
+        asked = manifest.folds
+    if not isinstance(asked, (list, tuple)) or not all(isinstance(fold, int) for fold in asked) or not asked:
+        raise InputError(
+            f'folds is {asked!r}; it must be a list of folds, or "{ALL_FOLDS}" of a manifest that is split'
+        )
+    for fold in asked:
+        if not manifest.training(fold):
+            raise InputError(f"fold {fold} leaves no case to train on; the manifest must have two folds or more")
+    return tuple(asked)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

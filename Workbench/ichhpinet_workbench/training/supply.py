@@ -1,0 +1,92 @@
+"""What a run learns from and is chosen by: synthetic heads, a manifest's, or both. The manifest's side is lazy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .pool import Batch, Pool
+from .recipe import Recipe
+from .selection import Selection
+
+SYNTHETIC = "synthetic head CT alone (ichhpinet_workbench.phantom); no patient's image"
+MOST_SELECTION_CASES = 12  # played every few minutes: more would cost more than they tell
+
+
+class Crops(Protocol):
+    """What gives batches. made: how many heads so far."""
+
+    made: int
+
+    def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
+        """`size` augmented crops."""
+
+    def close(self) -> None:
+        """End what runs in the background."""
+
+
+class Supply(Protocol):
+    """Data of a run. about: for the training record."""
+
+    about: str
+
+    def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
+        """Where batches come from; first_seed: of synthetic heads, apart for each process and part of a run."""
+
+    def selection(self, config: Any) -> Selection:
+        """Cases by which the best weights are chosen."""
+
+
+@dataclass(frozen=True)
+class SyntheticSupply:
+    """Heads of the generator, without end."""
+
+    about: str = SYNTHETIC
+
+    def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
+        """A pool that background processes renew."""
+        return Pool(recipe.pool, recipe.workers, first_seed, config.pixel_mm, recipe.uses)
+
+    def selection(self, config: Any) -> Selection:
+        """Heads of the validation family."""
+        return Selection.of(config)
+
+
+@dataclass(frozen=True)
+class ManifestSupply:
+    """A fold of a manifest; a share of the crops may be synthetic. cache: folder of the prepared heads."""
+
+    manifest: Any  # datasets.Manifest
+    fold: int
+    cache: Path
+    synthetic_share: float = 0.0
+
+    @property
+    def about(self) -> str:
+        """Which sets, which fold."""
+        sets = ", ".join(sorted({entry.dataset for entry in self.manifest.used}))
+        mixed = f"; {self.synthetic_share:.0%} of the crops from synthetic heads" if self.synthetic_share else ""
+        return f"{sets}, all folds but {self.fold} of {len(self.manifest.folds)}{mixed}"
+
+    def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
+        """The prepared heads of the training patients, mixed with synthetic ones where they have a share."""
+        from ..datasets.folds import set_aside
+        from ..datasets.heads import HeadPool, MixedPool, prepare
+
+        train, _ = set_aside(self.manifest.training(self.fold), self.manifest.seed)
+        own = HeadPool(prepare(self.manifest, train, config, self.cache), recipe.pool)
+        if not self.synthetic_share:
+            return own
+        return MixedPool(own, SyntheticSupply().crops(recipe, config, first_seed), self.synthetic_share)
+
+    def selection(self, config: Any) -> Selection:
+        """Patients of the training folds who are not trained on."""
+        from ..datasets.folds import set_aside
+        from ..datasets.heads import load_head, prepare
+
+        _, chosen = set_aside(self.manifest.training(self.fold), self.manifest.seed)
+        chosen = chosen[:MOST_SELECTION_CASES]
+        return Selection.of_heads([load_head(path) for path in prepare(self.manifest, chosen, config, self.cache)])

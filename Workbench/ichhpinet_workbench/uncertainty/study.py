@@ -1,0 +1,152 @@
+"""Measure a network's uncertainty on a manifest: every case once, written as it is done, then tables and figures."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ichhpinet.checkpoint import load_checkpoint
+from ichhpinet.metrics import dice
+
+from ..datasets.loading import load_entry
+from ..datasets.manifest import Entry, Manifest
+from ..ledger import Ledger
+from ..parallel import each
+from ..probe import ProbedPredictor
+from ..rounds import Reader, play
+from ..study.contestants import Contestant, weights_path
+from ..study.runner import case_seed
+from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
+from .maps import uncertainty_maps
+from .measures import Calibration, error_auc
+from .sheet import draw_maps
+
+UNCERTAINTY_VERSION = 1
+Progress = Callable[[float, str], object]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case."""
+
+    weights: Contestant
+    manifest: Manifest  # without its entries
+    entry: Entry
+    after: tuple[int, ...]
+    device: str
+
+
+def measure(
+    manifest: Manifest,
+    weights: Contestant,
+    out: Path,
+    *,
+    after: Sequence[int] = (1, 3),
+    folds: Sequence[int] | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Rows of every case with blood, one a round of `after`; those that `out` knows are not measured again.
+
+    Raises InputError: weights that are not there, a folder of another setup.
+    """
+    entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
+    who = {str(fold): weights.identity(fold) for fold in sorted({entry.fold for entry in entries})}
+    ledger = Ledger(out / "uncertainty.jsonl", {"version": UNCERTAINTY_VERSION, "after": tuple(after), "who": who})
+    bare = replace(manifest, entries=())
+    jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if entry.case not in ledger.known]
+    for number, (job, rows) in enumerate(each(measure_case, jobs, workers)):
+        ledger.append(job.entry.case, rows)
+        if progress is not None:
+            progress((number + 1) / len(jobs), job.entry.case)
+    wanted = {entry.case for entry in entries}
+    return [row for case, rows in ledger if case in wanted for row in rows]
+
+
+def measure_case(job: Job) -> list[Row]:
+    """After each round of `after`: calibration counts, AUC of every map, gain of every way to choose the next slice."""
+    loaded = load_entry(job.manifest, job.entry)
+    if not loaded.truth.any():
+        return []
+    predictor = _predictor(job)
+    session = predictor.open(loaded.volume)
+    seed = case_seed(job.entry.case)
+    rows: list[Row] = []
+    last = max(job.after)
+    for turn in play(session, loaded.volume, loaded.truth, loaded.brain, last, seed, Reader()):
+        if turn.number not in job.after or predictor.seen is None:
+            continue
+        rows.append(_measured(job, loaded, predictor, session, turn.number, seed))
+    return rows
+
+
+def show(path: Path, manifest: Manifest, weights: Contestant, rows: Sequence[Row], device: str = "auto") -> None:
+    """Draw the maps of the case whose Dice lies in the middle after the last round; nothing where there are no rows."""
+    last = max((row["round"] for row in rows), default=0)
+    ordered = sorted((row for row in rows if row["round"] == last), key=lambda row: row["dice"])
+    if not ordered:
+        return
+    name = ordered[len(ordered) // 2]["case"]
+    entry = next(entry for entry in manifest.used if entry.case == name)
+    loaded = load_entry(manifest, entry)
+    predictor = _predictor(Job(weights, manifest, entry, (last,), device))
+    session = predictor.open(loaded.volume)
+    for _ in play(session, loaded.volume, loaded.truth, loaded.brain, last, case_seed(name), Reader()):
+        pass
+    current = session.current
+    if current is not None:
+        draw_maps(path, loaded.volume, np.asarray(current.mask), loaded.truth, uncertainty_maps(predictor))
+
+
+def calibration_of(rows: Sequence[Row]) -> Calibration:
+    """All cases' counts together."""
+    total = Calibration()
+    for row in rows:
+        for name in ("count", "said", "true"):
+            setattr(total, name, getattr(total, name) + np.array(row["calibration"][name]))
+    return total
+
+
+def by_name(rows: Sequence[Row], what: str) -> dict[str, list[float]]:
+    """`auc` or `gain` of every map or way, finite values alone."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name, value in row[what].items():
+            if math.isfinite(value):
+                found[name].append(value)
+    return dict(found)
+
+
+def _measured(job: Job, loaded: Any, predictor: ProbedPredictor, session: Any, number: int, seed: int) -> Row:
+    volume, truth = loaded.volume, loaded.truth
+    result = session.current
+    mask, probability = np.asarray(result.mask), np.asarray(result.probability)
+    maps = uncertainty_maps(predictor)
+    calibration = Calibration()
+    calibration.add(probability, truth, volume.hu)
+    rng = np.random.default_rng([seed, number, 7])
+    slices = {name: slice_by_map(uncertain) for name, uncertain in maps.items()}
+    slices |= {RANDOM: slice_by_chance(mask, rng), ORACLE: slice_by_oracle(mask, truth)}
+    return {
+        "case": job.entry.case,
+        "patient": job.entry.patient,
+        "fold": job.entry.fold,
+        "round": number,
+        "dice": dice(mask, truth),
+        "calibration": {name: values.tolist() for name, values in vars(calibration).items()},
+        "auc": {name: error_auc(uncertain, mask, truth, volume.spacing_mm, seed) for name, uncertain in maps.items()},
+        "gain": gains(session, volume, truth, mask, slices, seed),
+    }
+
+
+def _predictor(job: Job) -> ProbedPredictor:
+    path = weights_path(job.weights.source_of(job.entry.fold))
+    return ProbedPredictor(load_checkpoint(path), job.device)
