@@ -409,6 +409,7 @@ def test_the_volume_branch_learns_alone_first_and_the_others_after_it(tmp_path: 
     assert all(torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
     trainer.run(2)
     assert trainer.step == 4 and not trainer.network.config.volume_only
+    assert len({row.count(",") for row in (tmp_path / "log.csv").read_text().splitlines()}) == 1  # columns never move
     assert any(not torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
 
 

@@ -28,6 +28,7 @@ from .supply import Crops, Supply, SyntheticSupply
 logger = logging.getLogger(__name__)
 
 CLIP_NORM = 3.0
+LOGGED = ("loss", "vsl", "ssl", "fcl", "dice")  # a term that is not trained yet is nan: columns must not move
 LOG_EVERY = 20  # steps averaged in a row of log.csv
 SEEDS_APART = 1_000_000  # a resumed run draws heads that no earlier part has seen
 RANKS_APART = 10_000  # and no process draws another's
@@ -216,8 +217,8 @@ class Trainer:
     def _log(self, rows: list[dict[str, float]], heads: int) -> None:
         if not self.engine.is_first:
             return
-        names = ("loss", "vsl", "ssl", "fcl", "dice")
-        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names if name in rows[0]}
+        found = {name: [row[name] for row in rows if name in row] for name in LOGGED}
+        means = {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2), "heads": heads} | means
         _append(self.folder / "log.csv", row)
         logger.info("step %d, %.1f min, %d heads: loss %.3f dice %.3f", *list(row.values())[:4], means["dice"])
