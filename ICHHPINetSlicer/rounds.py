@@ -33,7 +33,7 @@ OUTLINE_OPACITY, FILL_OPACITY = 1.0, 0.3  # the bleed must be seen through its m
 
 @dataclass(frozen=True)
 class Round:
-    """A row of the round table. strokes: how many painted voxels made it. node: its segmentation."""
+    """A row of the round table. strokes: how many made it. node: its segmentation."""
 
     number: int
     parent: int | None
@@ -78,7 +78,7 @@ def add_round(volume: Node, number: int, parent: int | None, seconds: float, mas
         PARENT: "" if parent is None else str(parent),
         SECONDS: f"{seconds:.3f}",
         VOLUME_ML: f"{millilitres:.6g}",
-        STROKES: str(int(np.count_nonzero(painted[0]) + np.count_nonzero(painted[1]))),
+        STROKES: str(strokes.count),
     }
     for name, value in facts.items():
         node.SetAttribute(name, value)

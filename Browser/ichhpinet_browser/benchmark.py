@@ -162,6 +162,7 @@ def _rounds(page: Any, found: dict[str, float]) -> None:
     added = []
     for number, stroke in enumerate(STROKES, 1):
         _paint(page, *stroke)
+        page.wait_for_timeout(BREAK_MS)  # no hand is faster from the stroke to the button
         seconds = page.evaluate(ROUND, number) / 1000
         own = float(page.evaluate("trame.state.get('rows')[0].exact_seconds"))
         added.append(seconds - own)

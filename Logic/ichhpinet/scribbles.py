@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
+from ichhpinet.itk import simpleitk
 
 NOTHING, FOREGROUND, BACKGROUND = 0, 1, 2  # the values of a scribble file
 
@@ -53,6 +54,11 @@ class Scribbles:
             shown = ", ".join(str(value) for value in np.unique(array[~known])[:5])
             raise InputError(f"the scribble labels hold {shown}; they must be 0, 1 (foreground) or 2 (background)")
         return cls(array == FOREGROUND, array == BACKGROUND)
+
+    @property
+    def count(self) -> int:
+        """How many strokes these are: parts that hang together (by faces, edges or corners), of either kind."""
+        return _parts(self.foreground) + _parts(self.background)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -108,3 +114,20 @@ def _check_pair(foreground: NDArray[np.bool_], background: NDArray[np.bool_]) ->
     both = int(np.count_nonzero(foreground & background))
     if both:
         raise InputError(f"{both} voxels are painted foreground and background at once; each must be one or neither")
+
+
+def _parts(painted: NDArray[np.bool_]) -> int:
+    """Connected parts of (D, H, W) bool, counted in the box that holds them."""
+    slab = painted[_range(painted, (1, 2))]
+    if not slab.size:
+        return 0
+    part = slab[:, _range(slab, (0, 2)), _range(slab, (0, 1))].astype(np.uint8)
+    sitk = simpleitk()
+    labels = sitk.ConnectedComponent(sitk.GetImageFromArray(part), True)
+    return int(sitk.GetArrayViewFromImage(labels).max())
+
+
+def _range(painted: NDArray[np.bool_], over: tuple[int, int]) -> slice:
+    """From the first to the last place with paint along the axis that is not `over`; empty where there is none."""
+    found = np.flatnonzero(np.any(painted, axis=over))
+    return slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0)

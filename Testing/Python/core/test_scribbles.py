@@ -110,3 +110,10 @@ def test_strokes_on_another_grid_are_refused_by_name() -> None:
     strokes.require_shape(SHAPE)
     with pytest.raises(InputError, match=r"the scribbles are \(3, 4, 5\); the volume is \(3, 4, 6\)"):
         strokes.require_shape((3, 4, 6))
+
+
+def test_strokes_are_counted_by_the_parts_that_hang_together() -> None:
+    assert Scribbles(painted()).count == 0
+    assert Scribbles(painted((0, 1, 1), (1, 2, 2))).count == 1  # by a corner
+    assert Scribbles(painted((0, 0, 0), (2, 3, 4))).count == 2
+    assert Scribbles(painted((0, 0, 0)), painted((0, 0, 1), (2, 3, 3))).count == 3  # of either kind

@@ -69,7 +69,8 @@ def test_the_arrays_of_a_result_are_read_only(session: Session) -> None:
 
 
 def test_the_mask_is_the_probability_from_one_half_and_its_ml_are_counted(session: Session, ct: CTVolume) -> None:
-    for strokes in (foreground((2, 5, 5)), background((2, 10, 10))):
+    both = hp.Scribbles(foreground=stroke((2, 5, 5)), background=stroke((2, 10, 10)))
+    for strokes in (both, background((3, 10, 10))):
         result = session.refine(strokes)
         assert np.array_equal(result.mask, result.probability >= 0.5)
         assert 0 < result.mask.sum() < result.mask.size
