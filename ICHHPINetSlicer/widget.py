@@ -447,6 +447,8 @@ def register_sample_data() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="ICHHPINet",
         sampleName=NAME,
+        uris=[],  # of no files to download: left out, Slicer takes their length all the same
+        fileNames=[],
         thumbnailFileName=str(icon),
         customDownloader=lambda source: [load_sample()],
     )
