@@ -73,6 +73,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
         self._timer.stop()
         self._leave()
+        self._set_parameters(None)
         self.removeObservers()
         self._editor.setActiveEffectByName("")
         self._editor.setMRMLSegmentEditorNode(None)
@@ -349,16 +350,31 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameters.volume if self._parameters is not None else None
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
+        if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
+            qt.QTimer.singleShot(0, self._take_volume)
+        else:
+            self._lay_over()
+            self._update()
+
+    def _is_new(self, volume: Any) -> bool:
+        return volume is not None and volume is not self._editor.sourceVolumeNode()
+
+    def _take_volume(self) -> None:
+        """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
         volume = self._volume()
-        if volume is not None and volume is not self._editor.sourceVolumeNode():
+        if not self._is_new(volume):
+            return
+        with self._told():
+            strokes = self.logic.strokes_node(volume)
             self._uncertainty = None
             slicer.util.setSliceViewerLayers(background=volume)
-            self._set_window(*WINDOWS["brain"])
+            if not rounds.rounds_of(volume):
+                self._set_window(*WINDOWS["brain"])
             self._choose_brush(None)
-            self._editor.setSegmentationNode(self.logic.strokes_node(volume))
+            self._editor.setSegmentationNode(strokes)
             self._editor.setSourceVolumeNode(volume)
-            self._watch(self.logic.strokes_node(volume))
-        self._lay_over()
+            self._watch(strokes)
+            self._lay_over()
         self._update()
 
     def _lay_over(self) -> None:
