@@ -37,6 +37,7 @@ def show_changes(volume: Node, one: Round | None) -> Node | None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetOpacity2DFill(0.5)
+        node.GetDisplayNode().SetVisibility3D(False)
     set_segment(node, ADDED_ID, now & ~before, volume, "Added", ADDED_RGB)
     set_segment(node, REMOVED_ID, before & ~now, volume, "Removed", REMOVED_RGB)
     node.GetDisplayNode().SetVisibility(True)
@@ -52,6 +53,7 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
         return None
     if node is None:
         node = _new(volume, "uncertainty", "vtkMRMLScalarVolumeNode", "ICH uncertainty")
+        node.SetHideFromEditors(True)  # no CT to choose
     image = vtk.vtkImageData()
     image.SetDimensions(*reversed(uncertainty.shape))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)

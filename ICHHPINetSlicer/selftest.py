@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import unittest
+from collections.abc import Callable
 from pathlib import Path
 
 import slicer
@@ -10,9 +12,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from ichhpinet.resources import bundled_weights
 
+from . import scenarios
 from .dependencies import engine_python, torch_is_there
 from .logic import ICHHPINetLogic
-from .scenarios import SCENARIOS, Stage, check, made_up_head, saved_and_opened
+from .scenarios import Stage, check, made_up_head, saved_and_opened
 from .worker import Worker
 
 
@@ -24,16 +27,11 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """Everything."""
-        self.setUp()
-        self.test_the_panel_opens_and_paints()
-        if not torch_is_there():
-            self.delayDisplay("torch is not installed: the rounds were not tested")
-            return
-        for scenario in SCENARIOS:
+        """Everything, for Reload and Test; unittest finds the same by name."""
+        for name in unittest.TestLoader().getTestCaseNames(type(self)):
             self.setUp()
-            self.delayDisplay(scenario.__name__.replace("_", " "))
-            self._play(scenario)
+            self.delayDisplay(name.replace("_", " "))
+            getattr(self, name)()
 
     def test_the_panel_opens_and_paints(self) -> None:
         """The buttons follow the volume; a brush is the Segment Editor's paint effect on our strokes."""
@@ -49,7 +47,29 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.util.selectModule("Data")
         check(panel._editor.activeEffect() is None, "leaving the module puts the brush away")
 
-    def _play(self, scenario) -> None:
+    def test_three_rounds_undo_and_redo(self) -> None:
+        """The scenario of this name, as the others."""
+        self._play(scenarios.three_rounds_undo_and_redo)
+
+    def test_two_volumes(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.two_volumes)
+
+    def test_tomorrow(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.tomorrow)
+
+    def test_closed_mid_round(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.closed_mid_round)
+
+    def test_bad_input(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.bad_input)
+
+    def _play(self, scenario: Callable[[Stage], None]) -> None:
+        if not torch_is_there():
+            self.skipTest("torch is not installed: no round was tested")
         made: list[ICHHPINetLogic] = []
 
         def make(scene) -> ICHHPINetLogic:

@@ -28,7 +28,7 @@ from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
+COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Painted", "s")  # painted: voxels of the strokes that made the round
 GREY = 140  # text of rounds that were left behind
 
 
@@ -257,8 +257,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes
             )
         )
-        self._uncertainty = None
-        self._update()
+        self._show_anew()
 
     def _failed(self, kind: str, sentence: str) -> None:
         self._say(sentence)
@@ -269,39 +268,47 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _walk(self, step: Any) -> None:
         with self._told():
             step(self._volume())
-            self._uncertainty = None
-            self._update()
+            self._show_anew()
 
     def _see(self, row: int) -> None:
         volume = self._volume()
-        self.logic.show(volume, self.logic.table(volume)[row].number)
-        self._lay_over()
+        number = self.logic.table(volume)[row].number
+        if number != rounds.shown_round(volume):
+            self.logic.show(volume, number)
+            self._show_anew(select_current=False)
 
     def _continue_from(self, row: int) -> None:
         with self._told():
             volume = self._volume()
-            self.logic.return_to(volume, self.logic.table(volume)[row].number)
-            self._uncertainty = None
-            self._update()
+            number = self.logic.table(volume)[row].number
+            self.logic.return_to(volume, number)
+            self._say(_("The next round continues from round {number}.").format(number=number))
+            self._show_anew()
 
     def onNextUncertain(self) -> None:
         """Jump to the most uncertain slice, then to the next most."""
         with self._told():
-            current = self.logic.current(self._volume())
-            if current is None:
-                raise InputError("there is no round yet; refine or propose first")
-            if self._uncertainty is not None:
+            if self._uncertainty is None:
+                self._look(self._looked_to_jump)
+            else:
                 self._jump()
-                return
-            self.logic.look(self._volume(), current.number, self._looked, self._failed)
-            self._next_uncertain = 0
-            self._working()
+
+    def _look(self, looked: Any) -> None:
+        """Ask for the uncertainty of the round that is seen."""
+        volume = self._volume()
+        number = rounds.shown_round(volume)
+        if number is None:
+            raise InputError("there is no round yet; refine or propose first")
+        self.logic.look(volume, number, looked, self._failed)
+        self._working()
 
     def _looked(self, uncertainty: Any) -> None:
-        self._uncertainty = uncertainty
+        self._uncertainty, self._next_uncertain = uncertainty, 0
         self._lay_over()
-        if self._next_uncertain == 0:
-            self._jump()
+
+    def _looked_to_jump(self, uncertainty: Any) -> None:
+        self._looked(uncertainty)
+        self._jump()
 
     def _jump(self) -> None:
         order = overlays.uncertain_slices(self._uncertainty)
@@ -377,6 +384,13 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._lay_over()
         self._update()
 
+    def _show_anew(self, select_current: bool = True) -> None:
+        """Another round is seen: what was laid over the last one is not its own."""
+        self._uncertainty = None
+        self._lay_over()
+        if select_current:
+            self._update()
+
     def _lay_over(self) -> None:
         """Changes, uncertainty, used strokes and 3D, as they are switched."""
         volume = self._volume()
@@ -386,10 +400,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         one = known.get(shown or 0)
         overlays.show_changes(volume, one if p.showChanges else None)
         if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
-            self._next_uncertain = -1  # shown, not jumped to
             with self._told():
-                self.logic.look(volume, one.number, self._looked, self._failed)
-                self._working()
+                self._look(self._looked)
         overlays.show_uncertainty(volume, self._uncertainty if p.showUncertainty else None)
         if one is not None:
             rounds.show_strokes(one, p.showUsedStrokes)
@@ -428,7 +440,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 table.selectRow(index)
 
     def _say(self, sentence: str) -> None:
-        self.ui.statusLabel.setText(sentence)
+        self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
