@@ -6,6 +6,7 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
@@ -15,7 +16,8 @@ from ichhpinet.resources import bundled_weights
 from . import scenarios
 from .dependencies import engine_python, torch_is_there
 from .logic import ICHHPINetLogic
-from .scenarios import Stage, check, made_up_head, saved_and_opened
+from .nodes import FOREGROUND_ID
+from .scenarios import Stage, check, made_up_head, paint
 from .worker import Worker
 
 
@@ -46,6 +48,26 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         check(panel._editor.activeEffect().name == "Erase", "the erase button starts the erase effect")
         slicer.util.selectModule("Data")
         check(panel._editor.activeEffect() is None, "leaving the module puts the brush away")
+
+    def test_the_panel_makes_a_round_and_lets_the_scene_go(self) -> None:
+        """Refine through the panel: a row in the table, an empty brush; a closed scene leaves neither."""
+        if not torch_is_there():
+            self.skipTest("torch is not installed: no round was tested")
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        volume = made_up_head(slicer.mrmlScene)
+        panel._parameters.volume = volume
+        slicer.app.processEvents()
+        paint(panel.logic, volume, FOREGROUND_ID, scenarios.ON_BLEED)
+        panel.ui.refineButton.click()
+        check(panel.logic.busy and not panel.ui.refineButton.enabled, "one round at a time")
+        while panel.logic.busy:
+            slicer.app.processEvents()
+        check(panel.ui.roundsTable.rowCount == 1, "the round is in the table")
+        check(not panel.logic.has_strokes(volume), "the brush is empty for the next round")
+        slicer.mrmlScene.Clear(False)
+        slicer.app.processEvents()
+        check(panel.ui.roundsTable.rowCount == 0, "a closed scene leaves no rounds")
 
     def test_three_rounds_undo_and_redo(self) -> None:
         """The scenario of this name, as the others."""
@@ -78,7 +100,18 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
 
         try:
             with tempfile.TemporaryDirectory() as folder:
-                scenario(Stage(slicer.mrmlScene, make, saved_and_opened, Path(folder)))
+                scenario(Stage(slicer.mrmlScene, make, _saved, _opened, Path(folder)))
         finally:
             for logic in made:
                 logic.close()
+
+
+def _saved(scene: Any, folder: Path) -> Path:
+    check(slicer.util.saveScene(str(folder / "scene.mrb")), "the scene is written")
+    return folder / "scene.mrb"
+
+
+def _opened(file: Path) -> Any:
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(file))
+    return slicer.mrmlScene

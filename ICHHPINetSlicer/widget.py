@@ -98,20 +98,23 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._choose_brush(None)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
-        """The logic drops its volumes by itself; the parameter node goes with the scene."""
+        """The logic drops its volumes by itself; nothing of the panel may hold on to the scene."""
         self._choose_brush(None)
         self._set_parameters(None)
+        self._editor.setSegmentationNode(None)
+        self._editor.setSourceVolumeNode(None)
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
-        """A new scene: begin anew if the panel is seen."""
+        """A new scene, or one read into this: begin anew if the panel is seen."""
         if self.parent.isEntered:
             self._begin()
 
     def _begin(self) -> None:
+        self._own_editor_node()
         self._set_parameters(parameter_node())
         if self._parameters.volume is None:
             self._parameters.volume = _volume_in_view()
-        self._update()
+        self._on_parameters()
 
     def _leave(self) -> None:
         for shortcut in self._shortcuts:
@@ -143,11 +146,19 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor = slicer.qMRMLSegmentEditorWidget()
         self._editor.setMRMLScene(slicer.mrmlScene)
         self._editor.setMaximumNumberOfUndoStates(0)  # undo is one list of strokes and rounds, kept by the logic
-        node = slicer.vtkMRMLSegmentEditorNode()
-        node.SetSingletonTag("ICHHPINet")
+
+    def _own_editor_node(self) -> None:
+        """Its settings: apart from the Segment Editor's own, not saved with the scene, reset by one that closes."""
+        node = slicer.mrmlScene.GetSingletonNode("ICHHPINet", "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag("ICHHPINet")
+            node = slicer.mrmlScene.AddNode(node)
+        node.SetSaveWithScene(False)
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-        self._editor_node = slicer.mrmlScene.AddNode(node)
-        self._editor.setMRMLSegmentEditorNode(self._editor_node)
+        if node is not self._editor_node:
+            self._editor_node = node
+            self._editor.setMRMLSegmentEditorNode(node)
 
     def _connect(self) -> None:
         ui = self.ui

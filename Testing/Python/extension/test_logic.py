@@ -18,7 +18,7 @@ from ichhpinet.predictor import Predictor
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
-from ICHHPINetSlicer.scenarios import saved_and_opened
+from ICHHPINetSlicer.scenarios import opened, saved
 
 FIRST, SECOND, THIRD = (2, 5, 5), (3, 8, 8), (1, 12, 3)
 
@@ -311,7 +311,7 @@ def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     paint(logic, volume, BACKGROUND_ID, (2, 9, 9))
     refine(logic, volume)
     paint(logic, volume, FOREGROUND_ID, THIRD)
-    read = saved_and_opened(scene, tmp_path)
+    read = opened(saved(scene, tmp_path))
     other = read.GetFirstNodeByName("CT")
     with_restored = ICHHPINetLogic(read, DirectWorker(weights))
     assert [(row.number, row.on_line, row.current) for row in with_restored.table(other)] == [
