@@ -53,7 +53,6 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
         return None
     if node is None:
         node = _new(volume, "uncertainty", "vtkMRMLScalarVolumeNode", "ICH uncertainty")
-        node.SetHideFromEditors(True)  # no CT to choose
     image = vtk.vtkImageData()
     image.SetDimensions(*reversed(uncertainty.shape))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
@@ -110,9 +109,14 @@ def _find(volume: Node, what: str, kind: str) -> Node | None:
 
 
 def _new(volume: Node, what: str, kind: str, name: str) -> Node:
-    node = volume.GetScene().AddNewNodeByClass(kind, f"{volume.GetName()} {name}")
+    scene = volume.GetScene()
+    node = scene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetName(scene.GenerateUniqueName(f"{volume.GetName()} {name}"))
     node.SetAttribute(KIND, what)
+    node.SetHideFromEditors(node.IsA("vtkMRMLVolumeNode"))  # no CT to choose; selectors look when it is added
     node.SetSaveWithScene(False)  # made anew from the rounds whenever it is asked for
+    scene.AddNode(node)
     rounds.adopt(volume, node)
     return node
 

@@ -77,6 +77,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         self._editor.setActiveEffectByName("")
         self._editor.setMRMLSegmentEditorNode(None)
+        self._editor.setMRMLScene(None)
+        self._editor.deleteLater()  # it has no parent that would
         self.logic.close()
 
     def enter(self) -> None:
@@ -384,7 +386,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         with self._told():
             strokes = self.logic.strokes_node(volume)
-            self._uncertainty = None
+            last, self._uncertainty = self._editor.sourceVolumeNode(), None
+            if last is not None and last.GetScene() is not None:
+                self.logic.set_aside(last)
+                overlays.show_changes(last, None)
+                overlays.show_uncertainty(last, None)
+            self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
             if not rounds.rounds_of(volume):
                 self._set_window(*WINDOWS["brain"])

@@ -300,6 +300,17 @@ def test_two_volumes_do_not_see_each_others_work(logic: ICHHPINetLogic, volume: 
     assert rounds.shown_round(other) == 1
 
 
+def test_work_that_is_set_aside_is_not_seen_and_comes_back_as_it_was(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    logic.set_aside(volume)
+    assert rounds.shown_round(volume) is None and not logic.strokes_node(volume).GetDisplayVisibility()
+    logic.take_up(volume)
+    assert rounds.shown_round(volume) == 1 and logic.strokes_node(volume).GetDisplayVisibility()
+    assert painted(logic, volume) == 1
+
+
 def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path, tmp_path: Path
 ) -> None:
