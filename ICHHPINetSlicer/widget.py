@@ -67,7 +67,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
-        self._begin()
+        if self.parent.isEntered:  # reloaded while it is seen: nobody else calls enter
+            self.enter()
+        else:
+            self._begin()
 
     def cleanup(self) -> None:
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
