@@ -22,7 +22,7 @@ from ichhpinet.volume import CTVolume
 from . import overlays, rounds
 from .engine import Done, Engine, Open, Refine
 from .nodes import Node, volume_from_node, voxels
-from .scenarios import saved_and_opened
+from .scenarios import saved
 
 SHAPE, SPACING_MM = (40, 512, 512), (4.0, 0.49, 0.49)
 ROUNDS = 10
@@ -89,7 +89,7 @@ def main() -> None:
     for name, seconds in lines:
         sys.stdout.write(f"{name:<26}{seconds:>8.3f} s\n")
     with tempfile.TemporaryDirectory() as folder:
-        saved_and_opened(scene, Path(folder))
+        saved(scene, Path(folder))
         files = {file.name: file.stat().st_size for file in Path(folder).iterdir()}
         own = sum(size for name, size in files.items() if not name.startswith(volume.GetID()))
     sys.stdout.write(f"{'scene of ten rounds':<26}{own / 1e6:>8.1f} MB beside the CT\n")

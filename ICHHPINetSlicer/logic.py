@@ -171,6 +171,19 @@ class ICHHPINetLogic:
         """Look at a round without continuing from it."""
         rounds.show_round(volume, number)
 
+    def take_up(self, volume: Node) -> None:
+        """Show a volume's work as it was left: its strokes and its current round."""
+        case = self._case(volume)
+        case.strokes.SetDisplayVisibility(True)
+        rounds.show_round(volume, case.history.now.number)
+
+    def set_aside(self, volume: Node) -> None:
+        """Hide a volume's work, which would lie over another volume; it stays in the scene."""
+        case = self._cases.get(volume.GetID() or "")
+        if case is not None and case.volume is volume:
+            case.strokes.SetDisplayVisibility(False)
+            rounds.show_round(volume, None)
+
     def start_anew(self, volume: Node) -> None:
         """Remove the volume's rounds and memory, and keep the strokes that are not submitted."""
         case = self._idle_case(volume)

@@ -37,6 +37,7 @@ def show_changes(volume: Node, one: Round | None) -> Node | None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetOpacity2DFill(0.5)
+        node.GetDisplayNode().SetVisibility3D(False)
     set_segment(node, ADDED_ID, now & ~before, volume, "Added", ADDED_RGB)
     set_segment(node, REMOVED_ID, before & ~now, volume, "Removed", REMOVED_RGB)
     node.GetDisplayNode().SetVisibility(True)
@@ -108,9 +109,14 @@ def _find(volume: Node, what: str, kind: str) -> Node | None:
 
 
 def _new(volume: Node, what: str, kind: str, name: str) -> Node:
-    node = volume.GetScene().AddNewNodeByClass(kind, f"{volume.GetName()} {name}")
+    scene = volume.GetScene()
+    node = scene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetName(scene.GenerateUniqueName(f"{volume.GetName()} {name}"))
     node.SetAttribute(KIND, what)
+    node.SetHideFromEditors(node.IsA("vtkMRMLVolumeNode"))  # no CT to choose; selectors look when it is added
     node.SetSaveWithScene(False)  # made anew from the rounds whenever it is asked for
+    scene.AddNode(node)
     rounds.adopt(volume, node)
     return node
 

@@ -124,6 +124,7 @@ def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
     for segment_id in USED:
         if one.node.GetSegmentation().GetSegment(segment_id) is not None:
             display.SetSegmentVisibility(segment_id, visible)
+            display.SetSegmentVisibility3D(segment_id, False)  # the surface is the haemorrhage alone
             display.SetSegmentOpacity2DFill(segment_id, opacity)
 
 

@@ -34,11 +34,12 @@ class ScenarioFailed(Exception):
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a scenario plays. make_logic: a new logic on a scene. reopened: the scene, saved and opened again."""
+    """Where a scenario plays. make_logic: a new logic on a scene. opened: what was saved; the scene may be another."""
 
     scene: Any
     make_logic: Callable[[Any], ICHHPINetLogic]
-    reopened: Callable[[Any, Path], Any]
+    saved: Callable[[Any, Path], Path]
+    opened: Callable[[Path], Any]
     folder: Path
 
 
@@ -130,11 +131,14 @@ def tomorrow(stage: Stage) -> None:
     paint(logic, volume, FOREGROUND_ID, ON_BLEED)
     refine(logic, volume)
     paint(logic, volume, BACKGROUND_ID, BESIDE)
-    other = stage.reopened(stage.scene, stage.folder)
+    kept = stage.saved(stage.scene, stage.folder)
+    live = refine(logic, volume)
+    mask = rounds.round_mask(live, volume)
+    other = stage.opened(kept)
     again = stage.make_logic(other)
     copy = other.GetFirstNodeByName("head")
-    live, restored = refine(logic, volume), refine(again, copy)
-    same = np.array_equal(rounds.round_mask(live, volume), rounds.round_mask(restored, copy))
+    restored = refine(again, copy)
+    same = np.array_equal(mask, rounds.round_mask(restored, copy))
     check(same and live.number == restored.number == 2, "the next round is the same")
 
 
@@ -180,8 +184,8 @@ SCENARIOS: tuple[Callable[[Stage], None], ...] = (
 )
 
 
-def saved_and_opened(scene: Any, folder: Path) -> Any:
-    """Write a scene with all its files into a folder, and read it into another scene; MRML classes alone."""
+def saved(scene: Any, folder: Path) -> Path:
+    """Write a scene with all its files into a folder; MRML classes alone."""
     scene.SetRootDirectory(str(folder))
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLStorableNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLStorableNode")
@@ -191,11 +195,16 @@ def saved_and_opened(scene: Any, folder: Path) -> Any:
         if storage is not None and node.GetSaveWithScene():
             storage.SetFileName(str(folder / f"{node.GetID()}.{storage.GetDefaultWriteFileExtension()}"))
             check(bool(storage.WriteData(node)), f"{node.GetName()} is written")
-    file = str(folder / "scene.mrml")
-    scene.SetURL(file)
+    file = folder / "scene.mrml"
+    scene.SetURL(str(file))
     check(bool(scene.Commit()), "the scene is written")
+    return file
+
+
+def opened(file: Path) -> Any:
+    """Read a scene into another one; MRML classes alone."""
     read = slicer.vtkMRMLScene()
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(read)
-    read.SetURL(file)
+    read.SetURL(str(file))
     check(bool(read.Connect()), "the scene is read")
     return read

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+import unittest
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from ichhpinet.resources import bundled_weights
 
+from . import scenarios
 from .dependencies import engine_python, torch_is_there
 from .logic import ICHHPINetLogic
-from .scenarios import SCENARIOS, Stage, check, made_up_head, saved_and_opened
+from .nodes import FOREGROUND_ID
+from .scenarios import Stage, check, made_up_head, paint
 from .worker import Worker
 
 
@@ -24,16 +29,11 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """Everything."""
-        self.setUp()
-        self.test_the_panel_opens_and_paints()
-        if not torch_is_there():
-            self.delayDisplay("torch is not installed: the rounds were not tested")
-            return
-        for scenario in SCENARIOS:
+        """Everything, for Reload and Test; unittest finds the same by name."""
+        for name in unittest.TestLoader().getTestCaseNames(type(self)):
             self.setUp()
-            self.delayDisplay(scenario.__name__.replace("_", " "))
-            self._play(scenario)
+            self.delayDisplay(name.replace("_", " "))
+            getattr(self, name)()
 
     def test_the_panel_opens_and_paints(self) -> None:
         """The buttons follow the volume; a brush is the Segment Editor's paint effect on our strokes."""
@@ -49,7 +49,49 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.util.selectModule("Data")
         check(panel._editor.activeEffect() is None, "leaving the module puts the brush away")
 
-    def _play(self, scenario) -> None:
+    def test_the_panel_makes_a_round_and_lets_the_scene_go(self) -> None:
+        """Refine through the panel: a row in the table, an empty brush; a closed scene leaves neither."""
+        if not torch_is_there():
+            self.skipTest("torch is not installed: no round was tested")
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        volume = made_up_head(slicer.mrmlScene)
+        panel._parameters.volume = volume
+        slicer.app.processEvents()
+        paint(panel.logic, volume, FOREGROUND_ID, scenarios.ON_BLEED)
+        panel.ui.refineButton.click()
+        check(panel.logic.busy and not panel.ui.refineButton.enabled, "one round at a time")
+        while panel.logic.busy:
+            slicer.app.processEvents()
+        check(panel.ui.roundsTable.rowCount == 1, "the round is in the table")
+        check(not panel.logic.has_strokes(volume), "the brush is empty for the next round")
+        slicer.mrmlScene.Clear(False)
+        slicer.app.processEvents()
+        check(panel.ui.roundsTable.rowCount == 0, "a closed scene leaves no rounds")
+
+    def test_three_rounds_undo_and_redo(self) -> None:
+        """The scenario of this name, as the others."""
+        self._play(scenarios.three_rounds_undo_and_redo)
+
+    def test_two_volumes(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.two_volumes)
+
+    def test_tomorrow(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.tomorrow)
+
+    def test_closed_mid_round(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.closed_mid_round)
+
+    def test_bad_input(self) -> None:
+        """See scenarios."""
+        self._play(scenarios.bad_input)
+
+    def _play(self, scenario: Callable[[Stage], None]) -> None:
+        if not torch_is_there():
+            self.skipTest("torch is not installed: no round was tested")
         made: list[ICHHPINetLogic] = []
 
         def make(scene) -> ICHHPINetLogic:
@@ -58,7 +100,18 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
 
         try:
             with tempfile.TemporaryDirectory() as folder:
-                scenario(Stage(slicer.mrmlScene, make, saved_and_opened, Path(folder)))
+                scenario(Stage(slicer.mrmlScene, make, _saved, _opened, Path(folder)))
         finally:
             for logic in made:
                 logic.close()
+
+
+def _saved(scene: Any, folder: Path) -> Path:
+    check(slicer.util.saveScene(str(folder / "scene.mrb")), "the scene is written")
+    return folder / "scene.mrb"
+
+
+def _opened(file: Path) -> Any:
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(file))
+    return slicer.mrmlScene

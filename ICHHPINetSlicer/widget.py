@@ -28,7 +28,7 @@ from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
+COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Painted", "s")  # painted: voxels of the strokes that made the round
 GREY = 140  # text of rounds that were left behind
 
 
@@ -67,15 +67,21 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
-        self._begin()
+        if self.parent.isEntered:  # reloaded while it is seen: nobody else calls enter
+            self.enter()
+        else:
+            self._begin()
 
     def cleanup(self) -> None:
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
         self._timer.stop()
         self._leave()
+        self._set_parameters(None)
         self.removeObservers()
         self._editor.setActiveEffectByName("")
         self._editor.setMRMLSegmentEditorNode(None)
+        self._editor.setMRMLScene(None)
+        self._editor.deleteLater()  # it has no parent that would
         self.logic.close()
 
     def enter(self) -> None:
@@ -97,20 +103,23 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._choose_brush(None)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
-        """The logic drops its volumes by itself; the parameter node goes with the scene."""
+        """The logic drops its volumes by itself; nothing of the panel may hold on to the scene."""
         self._choose_brush(None)
         self._set_parameters(None)
+        self._editor.setSegmentationNode(None)
+        self._editor.setSourceVolumeNode(None)
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
-        """A new scene: begin anew if the panel is seen."""
+        """A new scene, or one read into this: begin anew if the panel is seen."""
         if self.parent.isEntered:
             self._begin()
 
     def _begin(self) -> None:
+        self._own_editor_node()
         self._set_parameters(parameter_node())
         if self._parameters.volume is None:
             self._parameters.volume = _volume_in_view()
-        self._update()
+        self._on_parameters()
 
     def _leave(self) -> None:
         for shortcut in self._shortcuts:
@@ -142,11 +151,19 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor = slicer.qMRMLSegmentEditorWidget()
         self._editor.setMRMLScene(slicer.mrmlScene)
         self._editor.setMaximumNumberOfUndoStates(0)  # undo is one list of strokes and rounds, kept by the logic
-        node = slicer.vtkMRMLSegmentEditorNode()
-        node.SetSingletonTag("ICHHPINet")
+
+    def _own_editor_node(self) -> None:
+        """Its settings: apart from the Segment Editor's own, not saved with the scene, reset by one that closes."""
+        node = slicer.mrmlScene.GetSingletonNode("ICHHPINet", "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag("ICHHPINet")
+            node = slicer.mrmlScene.AddNode(node)
+        node.SetSaveWithScene(False)
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-        self._editor_node = slicer.mrmlScene.AddNode(node)
-        self._editor.setMRMLSegmentEditorNode(self._editor_node)
+        if node is not self._editor_node:
+            self._editor_node = node
+            self._editor.setMRMLSegmentEditorNode(node)
 
     def _connect(self) -> None:
         ui = self.ui
@@ -256,8 +273,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes
             )
         )
-        self._uncertainty = None
-        self._update()
+        self._show_anew()
 
     def _failed(self, kind: str, sentence: str) -> None:
         self._say(sentence)
@@ -268,39 +284,47 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _walk(self, step: Any) -> None:
         with self._told():
             step(self._volume())
-            self._uncertainty = None
-            self._update()
+            self._show_anew()
 
     def _see(self, row: int) -> None:
         volume = self._volume()
-        self.logic.show(volume, self.logic.table(volume)[row].number)
-        self._lay_over()
+        number = self.logic.table(volume)[row].number
+        if number != rounds.shown_round(volume):
+            self.logic.show(volume, number)
+            self._show_anew(select_current=False)
 
     def _continue_from(self, row: int) -> None:
         with self._told():
             volume = self._volume()
-            self.logic.return_to(volume, self.logic.table(volume)[row].number)
-            self._uncertainty = None
-            self._update()
+            number = self.logic.table(volume)[row].number
+            self.logic.return_to(volume, number)
+            self._say(_("The next round continues from round {number}.").format(number=number))
+            self._show_anew()
 
     def onNextUncertain(self) -> None:
         """Jump to the most uncertain slice, then to the next most."""
         with self._told():
-            current = self.logic.current(self._volume())
-            if current is None:
-                raise InputError("there is no round yet; refine or propose first")
-            if self._uncertainty is not None:
+            if self._uncertainty is None:
+                self._look(self._looked_to_jump)
+            else:
                 self._jump()
-                return
-            self.logic.look(self._volume(), current.number, self._looked, self._failed)
-            self._next_uncertain = 0
-            self._working()
+
+    def _look(self, looked: Any) -> None:
+        """Ask for the uncertainty of the round that is seen."""
+        volume = self._volume()
+        number = rounds.shown_round(volume)
+        if number is None:
+            raise InputError("there is no round yet; refine or propose first")
+        self.logic.look(volume, number, looked, self._failed)
+        self._working()
 
     def _looked(self, uncertainty: Any) -> None:
-        self._uncertainty = uncertainty
+        self._uncertainty, self._next_uncertain = uncertainty, 0
         self._lay_over()
-        if self._next_uncertain == 0:
-            self._jump()
+
+    def _looked_to_jump(self, uncertainty: Any) -> None:
+        self._looked(uncertainty)
+        self._jump()
 
     def _jump(self) -> None:
         order = overlays.uncertain_slices(self._uncertainty)
@@ -349,17 +373,44 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameters.volume if self._parameters is not None else None
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
+        if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
+            qt.QTimer.singleShot(0, self._take_volume)
+        else:
+            self._lay_over()
+            self._update()
+
+    def _is_new(self, volume: Any) -> bool:
+        return volume is not None and volume is not self._editor.sourceVolumeNode()
+
+    def _take_volume(self) -> None:
+        """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
         volume = self._volume()
-        if volume is not None and volume is not self._editor.sourceVolumeNode():
-            self._uncertainty = None
+        if not self._is_new(volume):
+            return
+        with self._told():
+            strokes = self.logic.strokes_node(volume)
+            last, self._uncertainty = self._editor.sourceVolumeNode(), None
+            if last is not None and last.GetScene() is not None:
+                self.logic.set_aside(last)
+                overlays.show_changes(last, None)
+                overlays.show_uncertainty(last, None)
+            self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
-            self._set_window(*WINDOWS["brain"])
+            if not rounds.rounds_of(volume):
+                self._set_window(*WINDOWS["brain"])
             self._choose_brush(None)
-            self._editor.setSegmentationNode(self.logic.strokes_node(volume))
+            self._editor.setSegmentationNode(strokes)
             self._editor.setSourceVolumeNode(volume)
-            self._watch(self.logic.strokes_node(volume))
-        self._lay_over()
+            self._watch(strokes)
+            self._lay_over()
         self._update()
+
+    def _show_anew(self, select_current: bool = True) -> None:
+        """Another round is seen: what was laid over the last one is not its own."""
+        self._uncertainty = None
+        self._lay_over()
+        if select_current:
+            self._update()
 
     def _lay_over(self) -> None:
         """Changes, uncertainty, used strokes and 3D, as they are switched."""
@@ -370,10 +421,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         one = known.get(shown or 0)
         overlays.show_changes(volume, one if p.showChanges else None)
         if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
-            self._next_uncertain = -1  # shown, not jumped to
             with self._told():
-                self.logic.look(volume, one.number, self._looked, self._failed)
-                self._working()
+                self._look(self._looked)
         overlays.show_uncertainty(volume, self._uncertainty if p.showUncertainty else None)
         if one is not None:
             rounds.show_strokes(one, p.showUsedStrokes)
@@ -412,7 +461,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 table.selectRow(index)
 
     def _say(self, sentence: str) -> None:
-        self.ui.statusLabel.setText(sentence)
+        self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -447,6 +496,8 @@ def register_sample_data() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="ICHHPINet",
         sampleName=NAME,
+        uris=[],  # of no files to download: left out, Slicer takes their length all the same
+        fileNames=[],
         thumbnailFileName=str(icon),
         customDownloader=lambda source: [load_sample()],
     )

@@ -5,10 +5,11 @@ Nothing here waits: whoever owns a clock (a QTimer, an asyncio loop, a test) cal
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +146,8 @@ class Worker:
         self._process = self._context.Process(
             target=serve, args=(theirs, self._stop, *self._arguments), daemon=True, name="ichhpinet engine"
         )
-        self._process.start()
+        with _main_kept_out():
+            self._process.start()
         theirs.close()
         self.starts += 1
 
@@ -155,3 +157,16 @@ class Worker:
         logger.warning("the engine process ended")
         if flight is not None:
             flight.failed(why)
+
+
+@contextlib.contextmanager
+def _main_kept_out() -> Iterator[None]:
+    """A process that starts runs its parent's main script anew: one that was given to Slicer (--python-script) too."""
+    main = sys.modules["__main__"].__dict__
+    kept = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.pop("__spec__")
+        main.update(kept)

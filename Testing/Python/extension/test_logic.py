@@ -18,7 +18,7 @@ from ichhpinet.predictor import Predictor
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
-from ICHHPINetSlicer.scenarios import saved_and_opened
+from ICHHPINetSlicer.scenarios import opened, saved
 
 FIRST, SECOND, THIRD = (2, 5, 5), (3, 8, 8), (1, 12, 3)
 
@@ -300,6 +300,17 @@ def test_two_volumes_do_not_see_each_others_work(logic: ICHHPINetLogic, volume: 
     assert rounds.shown_round(other) == 1
 
 
+def test_work_that_is_set_aside_is_not_seen_and_comes_back_as_it_was(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    logic.set_aside(volume)
+    assert rounds.shown_round(volume) is None and not logic.strokes_node(volume).GetDisplayVisibility()
+    logic.take_up(volume)
+    assert rounds.shown_round(volume) == 1 and logic.strokes_node(volume).GetDisplayVisibility()
+    assert painted(logic, volume) == 1
+
+
 def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path, tmp_path: Path
 ) -> None:
@@ -311,7 +322,7 @@ def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
     paint(logic, volume, BACKGROUND_ID, (2, 9, 9))
     refine(logic, volume)
     paint(logic, volume, FOREGROUND_ID, THIRD)
-    read = saved_and_opened(scene, tmp_path)
+    read = opened(saved(scene, tmp_path))
     other = read.GetFirstNodeByName("CT")
     with_restored = ICHHPINetLogic(read, DirectWorker(weights))
     assert [(row.number, row.on_line, row.current) for row in with_restored.table(other)] == [

@@ -10,7 +10,7 @@ import pytest
 
 from extension.scenes import DirectWorker
 from ICHHPINetSlicer.logic import ICHHPINetLogic
-from ICHHPINetSlicer.scenarios import SCENARIOS, ScenarioFailed, Stage, check, saved_and_opened
+from ICHHPINetSlicer.scenarios import SCENARIOS, ScenarioFailed, Stage, check, opened, saved
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.__name__)
@@ -21,7 +21,7 @@ def test_scenario(scenario: Callable[[Stage], None], scene: Any, weights: Path, 
         made.append(ICHHPINetLogic(one, DirectWorker(weights)))
         return made[-1]
 
-    scenario(Stage(scene, make, saved_and_opened, tmp_path))
+    scenario(Stage(scene, make, saved, opened, tmp_path))
     for logic in made:
         logic.close()
 
