@@ -28,7 +28,7 @@ from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Painted", "s")  # painted: voxels of the strokes that made the round
+COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
 GREY = 140  # text of rounds that were left behind
 
 
