@@ -243,6 +243,8 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
             answer = Failed("cancelled", str(error))
         except InputError as error:
             answer = Failed("input", str(error))
+        except BrokenPipeError:  # nobody is there any more: a reload, the end of Slicer
+            return
         except MemoryError:
             answer = Failed("error", "the memory of this machine ran out; close other volumes, and try again")
         except Exception as error:  # the process must outlive whatever a job meets

@@ -40,6 +40,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self.ui: Any = None
+        self._panel: Any = None
         self._parameters: Any = None
         self._gui: Any = None
         self._editor: Any = None
@@ -54,10 +55,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel; called by Slicer once."""
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/ICHHPINet.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        self._panel = slicer.util.loadUI(self.resourcePath("UI/ICHHPINet.ui"))
+        self.layout.addWidget(self._panel)
+        self.ui = slicer.util.childWidgetVariables(self._panel)
+        self._panel.setMRMLScene(slicer.mrmlScene)
         self.logic = ICHHPINetLogic(slicer.mrmlScene, Worker(python=engine_python()))
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * POLL_SECONDS))
@@ -82,6 +83,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor.setMRMLSegmentEditorNode(None)
         self._editor.setMRMLScene(None)
         self._editor.deleteLater()  # it has no parent that would
+        self._panel.setMRMLScene(None)  # a reload only hides it
         self.logic.close()
 
     def enter(self) -> None:
