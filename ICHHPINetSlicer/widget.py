@@ -46,6 +46,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor: Any = None
         self._editor_node: Any = None
         self._timer: Any = None
+        self._soon: Any = None
         self._shortcuts: list[Any] = []
         self._uncertainty: Any = None
         self._next_uncertain = 0
@@ -63,6 +64,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
+        self._soon = qt.QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.connect("timeout()", self._take_volume)
         self._make_editor()
         self._connect()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
@@ -76,6 +80,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
         self._timer.stop()
+        self._soon.stop()
         self._leave()
         self._set_parameters(None)
         self.removeObservers()
@@ -107,7 +112,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
         """The logic drops its volumes by itself; nothing of the panel may hold on to the scene."""
         self._choose_brush(None)
+        closed = self._parameters
         self._set_parameters(None)
+        if closed is not None:  # its node outlives the scene, and the next volume may have the same ID
+            closed.volume = closed.target = None
         self._editor.setSegmentationNode(None)
         self._editor.setSourceVolumeNode(None)
 
@@ -362,6 +370,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The bundled head CT."""
         with self._told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
+            self._on_parameters()  # after a closed scene the node may have its old ID, and no event says that it is new
 
     def _set_window(self, level: float, width: float) -> None:
         volume = self._volume()
@@ -376,7 +385,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
         if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
-            qt.QTimer.singleShot(0, self._take_volume)
+            self._soon.start()
         else:
             self._lay_over()
             self._update()
