@@ -29,13 +29,10 @@ def run_study(arguments: argparse.Namespace) -> int:
     for fold in arguments.folds or ():
         manifest.test(fold)
     rules = Rules(arguments.rounds, Reader(arguments.hand), arguments.seed, arguments.device)
-    bar = Bar("evaluate")
-    try:
+    with Bar("evaluate") as bar:
         results = evaluate(
             manifest, contestants, arguments.out, rules, folds=arguments.folds, workers=arguments.workers, progress=bar
         )
-    finally:
-        bar.done()
     costs = costs_of(contestants, manifest.folds[0] if manifest.folds else 0)
     study = Study(manifest, results, arguments.out, reference, costs, frozenset(arguments.samples))
     sys.stdout.write(write_report(study).read_text(encoding="utf-8"))
