@@ -74,7 +74,7 @@ def test_a_scan_without_a_mask_and_one_without_its_patient_are_told(tmp_path: Pa
     assert len(manifest.entries) == 1
     assert manifest.notes == (
         "1 scan without a mask: left out",
-        "1 scan of a patient who is not in Patient_demographics.csv: left out",
+        "1 scan of a patient who is not in Patient_demographics.csv: used",
     )
 
 
