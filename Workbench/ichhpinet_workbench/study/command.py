@@ -25,10 +25,10 @@ def run_study(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(arguments.manifest)
     contestants = [Contestant.parse(text) for text in arguments.contestant or ["ichhpinet=weights"]]
     reference = arguments.reference or contestants[0].name
+    rules = Rules(arguments.rounds, Reader(arguments.hand), arguments.seed, arguments.device)
     _check(arguments, [one.name for one in contestants], reference, {entry.case for entry in manifest.used})
     for fold in arguments.folds or ():
         manifest.test(fold)
-    rules = Rules(arguments.rounds, Reader(arguments.hand), arguments.seed, arguments.device)
     with Bar("evaluate") as bar:
         results = evaluate(
             manifest, contestants, arguments.out, rules, folds=arguments.folds, workers=arguments.workers, progress=bar
@@ -40,8 +40,6 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace, names: list[str], reference: str, cases: set[str]) -> None:
-    if arguments.rounds < 1:
-        raise InputError(f"--rounds is {arguments.rounds}; it must be 1 or more")
     if arguments.hand not in (*HANDS, "any"):
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     if len(set(names)) < len(names):

@@ -22,6 +22,7 @@ from ..peers.session import PeerPredictor, read_peer
 from ..probe import ProbedPredictor, Seen
 from ..rounds import Reader, play
 from ..study.contestants import Contestant, weights_path
+from ..study.held_out import check_held_out
 from ..study.runner import case_seed
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
 from .maps import Map, peer_maps, uncertainty_maps
@@ -82,12 +83,14 @@ def measure(
 ) -> list[Row]:
     """Rows of every case with blood, one a round of `after`; those that `out` knows are not measured again.
 
-    weights: our network's or a peer's. Raises InputError: weights that are not there, a folder of another setup.
+    weights: our network's or a peer's. Raises InputError: weights that are not there or have learned
+    from a case that is measured, a folder of another setup.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
     who = {str(fold): weights.identity(fold) for fold in sorted({entry.fold for entry in entries})}
     setup = {"version": UNCERTAINTY_VERSION, "after": tuple(after), "who": who}
     ledger = Ledger(out / f"uncertainty-{weights.name}.jsonl", setup)
+    check_held_out(weights, manifest, map(int, who))
     bare = replace(manifest, entries=())
     jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if entry.case not in ledger.known]
     for number, (job, rows) in enumerate(each(measure_case, jobs, workers)):
