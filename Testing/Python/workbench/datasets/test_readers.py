@@ -213,6 +213,13 @@ def test_pairs_are_found_in_two_folders_side_by_side_and_under_nnunets_names(tmp
         assert load_entry(manifest, manifest.entries[0]).truth.any()
 
 
+def test_an_image_without_a_mask_is_told(tmp_path: Path) -> None:
+    write_pair(tmp_path / "x1.nrrd", tmp_path / "x1_mask.nii.gz", 1)
+    assert read_folder(tmp_path, "own").notes == ()
+    write_pair(tmp_path / "x2.nrrd", tmp_path / "x2_tumour.nii.gz", 1)
+    assert read_folder(tmp_path, "own").notes == ("2 images without a mask, x2.nrrd first: left out",)
+
+
 def test_a_csv_names_pairs_patients_and_kinds_and_a_missing_file_by_its_line(tmp_path: Path) -> None:
     write_pair(tmp_path / "i.nii.gz", tmp_path / "m.nii.gz", 1)
     table = tmp_path / "pairs.csv"
