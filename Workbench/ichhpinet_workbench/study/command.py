@@ -8,7 +8,7 @@ import sys
 from ichhpinet.errors import InputError
 
 from ..bar import Bar
-from ..datasets.manifest import read_manifest
+from ..datasets.manifest import NO_FOLD, read_manifest
 from ..robot import HANDS
 from ..rounds import Reader
 from .contestants import Contestant
@@ -33,7 +33,7 @@ def run_study(arguments: argparse.Namespace) -> int:
         results = evaluate(
             manifest, contestants, arguments.out, rules, folds=arguments.folds, workers=arguments.workers, progress=bar
         )
-    costs = costs_of(contestants, manifest.folds[0] if manifest.folds else 0)
+    costs = costs_of(contestants, (arguments.folds or manifest.folds or (NO_FOLD,))[0])
     study = Study(manifest, results, arguments.out, reference, costs, frozenset(arguments.samples))
     sys.stdout.write(write_report(study).read_text(encoding="utf-8"))
     return 0

@@ -76,6 +76,7 @@ def evaluate(
     have learned from what they are to be judged on, a folder of another setup.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
+    entries.sort(key=lambda entry: entry.fold)  # so that each fold's weights are read once a process
     bare = replace(manifest, entries=())
     results: dict[str, list[Row]] = {}
     setups = [rules.record() | {"who": _identities(one, entries)} for one in contestants]

@@ -136,9 +136,7 @@ def check_resumes(recipe: Recipe, folder: Path, supply: Supply) -> None:
     if state is None:
         return
     if state.get("learned_from", supply.identity) != supply.identity:
-        raise InputError(
-            f"the run in {folder.name} was begun on other cases ({state['data']}): take another folder"
-        )
+        raise InputError(f"the run in {folder.name} was begun on other cases ({state['data']}): take another folder")
     before, now = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
     differ = [name for name in now if name not in MAY_CHANGE and _plain(before[name]) != _plain(now[name])]
     if differ:
