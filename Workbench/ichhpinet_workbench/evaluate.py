@@ -22,12 +22,11 @@ from .rounds import Predictor, Reader, Turn, play
 from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
 
 HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
-SIZES_ML = ((3.0, "small"), (15.0, "medium"), (math.inf, "large"))  # below the first number: that class
 COLUMNS = (
-    "case source kind size spacing_z_mm truth_ml contrast_hu round painted dice mask_ml error_ml hd95_mm seconds "
+    "case source kind spacing_z_mm truth_ml contrast_hu round painted dice mask_ml error_ml hd95_mm seconds "
     "missed_slice missed_3d extra_slice extra_3d"
 ).split()
-TEXT = ("case", "source", "kind", "size")
+TEXT = ("case", "source", "kind")
 Row = dict[str, Any]
 Progress = Callable[[float, str], object]
 
@@ -98,7 +97,6 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:
         "case": case.name,
         "source": case.source,
         "kind": case.kind,
-        "size": size_class(truth_ml),
         "spacing_z_mm": volume.spacing_mm[0],
         "truth_ml": truth_ml,
         "contrast_hu": contrast_hu(volume.hu, truth, volume.spacing_mm),
@@ -116,11 +114,6 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:
             scored = _scores(turn.number, turn.mask, truth, volume.spacing_mm, turn.seconds)
             rows.append({**about, **scored, "painted": int(turn.painted), **effects(turn, truth)})
     return rows
-
-
-def size_class(truth_ml: float) -> str:
-    """small, medium, large; none without blood."""
-    return "none" if truth_ml == 0 else next(name for below, name in SIZES_ML if truth_ml < below)
 
 
 def effects(turn: Turn, truth: Bool) -> dict[str, float]:
@@ -186,11 +179,9 @@ def _open_results(file: Path, setup: Setup) -> list[Row]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of a CSV, numbers as numbers."""
+    """The rows of a CSV, numbers as numbers; columns that are not of COLUMNS are left out."""
     with file.open(newline="", encoding="utf-8") as lines:
-        return [
-            {key: value if key in TEXT else float(value) for key, value in row.items()} for row in csv.DictReader(lines)
-        ]
+        return [{key: row[key] if key in TEXT else float(row[key]) for key in COLUMNS} for row in csv.DictReader(lines)]
 
 
 def _append(file: Path, rows: Sequence[Row]) -> None:

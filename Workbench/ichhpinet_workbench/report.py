@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,16 @@ DROP = 0.03  # a round that lowers Dice by more than this is a fault
 FALSE_ML = 0.5  # more than this proposed in a head without blood would be seen
 SHOWN_ROUNDS = (1, 3, 5, 8)
 MOST_DROPS = 40  # listed by name
+BELOW = 0.02  # ending a round so far below another method is worth a look
+BELOW_ROUND = 3
+NETWORK = "ichhpinet"
+CLASSES: Mapping[
+    str, tuple[str, tuple[tuple[float, str], ...]]
+] = {  # column, and the classes: below the number, so named
+    "volume": ("truth_ml", ((1.0, "< 1 ml"), (5.0, "1–5 ml"), (30.0, "5–30 ml"), (math.inf, "> 30 ml"))),
+    "over brain": ("contrast_hu", ((10.0, "5–10 HU"), (20.0, "10–20 HU"), (math.inf, "> 20 HU"))),
+    "slices": ("spacing_z_mm", ((2.0, "< 2 mm"), (4.25, "2–4 mm"), (math.inf, "> 4 mm"))),
+}
 PLAIN = {
     "ichhpinet": "ICH-HPINet",
     "grow_from_seeds": "Grow from seeds (3D Slicer)",
@@ -32,7 +43,7 @@ def markdown(results: Results) -> str:
         "## Dice by group\n",
         group_table(results, "source"),
         group_table(results, "kind"),
-        group_table(results, "size"),
+        *(group_table(_classed(results, by), by) for by in CLASSES),
         "## Surface distance and volume\n\nMean HD95 in mm (cases with a mask); median absolute volume error in ml.\n",
         distance_table(results),
         "## How much a stroke does\n\nOf the missed (extra) component under a stroke, the share that is right after the"
@@ -40,6 +51,7 @@ def markdown(results: Results) -> str:
         effect_table(results),
         f"## Rounds that lower a case's Dice by more than {DROP}\n",
         drop_table(results),
+        below_table(results),
         proposal_table(results),
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -79,14 +91,16 @@ def dice_table(results: Results) -> str:
 
 
 def group_table(results: Results, by: str) -> str:
-    """Mean Dice by group and method at SHOWN_ROUNDS."""
+    """Mean Dice and its 95 % bootstrap interval by group and method at SHOWN_ROUNDS."""
     rounds = [number for number in SHOWN_ROUNDS if number in _rounds(results)]
-    groups = sorted({row[by] for rows in results.values() for row in rows if row["round"] > 0})
+    found = {row[by] for rows in results.values() for row in rows if row["round"] > 0}
+    order = [name for _, name in CLASSES[by][1]] if by in CLASSES else sorted(found)
+    groups = [name for name in order if name in found]
     lines = []
     for group in groups:
         for method, rows in results.items():
             mine = [row for row in rows if row[by] == group and row["round"] > 0]
-            means = [_mean(_values(mine, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
+            means = [_with_interval(_values(mine, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
             lines.append([group, str(len({row["case"] for row in mine})), _name(method), *means])
     return _table([by, "cases", "method", *(f"round {number}" for number in rounds)], lines)
 
@@ -133,11 +147,33 @@ def drop_table(results: Results) -> str:
         later = sum(row["round"] > 1 and row["painted"] > 0 for row in rows)
         worst = min((after - before for _, _, before, after in found), default=0.0)
         lines.append([_name(method), f"{len(found)} of {later}", f"{worst:.2f}" if found else ""])
-        if method == "ichhpinet":
+        if method == NETWORK:
             listed = [f"- {case}, round {n}: {before:.2f} → {after:.2f}" for case, n, before, after in found]
     if len(listed) > MOST_DROPS:
         listed = [*listed[:MOST_DROPS], f"- and {len(listed) - MOST_DROPS} more"]
     return _table(["method", "rounds that did harm", "worst"], lines) + "\n" + "\n".join(listed) + "\n"
+
+
+def below_table(results: Results) -> str:
+    """The cases that the network ends round BELOW_ROUND with below the best of the other methods; empty alone."""
+    after: dict[str, dict[str, float]] = {}
+    for method, rows in results.items():
+        for row in rows:
+            if row["round"] == BELOW_ROUND:
+                after.setdefault(row["case"], {})[method] = row["dice"]
+    lines = []
+    for case, dices in after.items():
+        others = {method: dice for method, dice in dices.items() if method != NETWORK}
+        if NETWORK not in dices or not others:
+            continue
+        best = max(others, key=others.__getitem__)
+        if dices[NETWORK] < others[best] - BELOW:
+            lines.append([case, f"{dices[NETWORK]:.3f}", f"{others[best]:.3f}", _name(best)])
+    if len(results) < 2 or NETWORK not in results:
+        return ""
+    title = f"## Cases that end round {BELOW_ROUND} more than {BELOW} below the best other method\n\n"
+    told = f"{len(lines)} of {len(after)}.\n"
+    return title + told + ("\n" + _table(["case", _name(NETWORK), "best", "method"], lines) if lines else "")
 
 
 def proposal_table(results: Results) -> str:
@@ -165,6 +201,19 @@ def _cases_line(results: Results) -> str:
     volumes = [row["truth_ml"] for row in blood]
     spread = f", {min(volumes):.1f}–{max(volumes):.0f} ml, median {np.median(volumes):.1f} ml" if volumes else ""
     return f"{len(blood)} cases with blood ({real} in the real head CT){spread}; {len(cases) - len(blood)} without.\n"
+
+
+def _classed(results: Results, by: str) -> Results:
+    """The rows with blood, each with the class that its figure falls into, under the class's name."""
+    column, bounds = CLASSES[by]
+    return {
+        method: [
+            {**row, by: next(name for below, name in bounds if row[column] < below)}
+            for row in rows
+            if row["truth_ml"] > 0 and math.isfinite(row[column])
+        ]
+        for method, rows in results.items()
+    }
 
 
 def _rounds(results: Results) -> list[int]:

@@ -106,6 +106,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int | None = None) -> None:
     """One run: train, write weights.pt and the curve."""
     from .training.export import export
+    from .training.finish import finish
     from .training.loop import Trainer
 
     trainer = Trainer(
@@ -118,6 +119,8 @@ def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int |
     )
     trainer.run(steps)
     if engine.is_first:
+        if trainer.done:
+            finish(plan.recipe, folder, supply, engine.device, trainer.step)
         digest = export(folder, folder / WEIGHTS_NAME)
         logging.getLogger(__name__).info("%s: SHA-256 %s", WEIGHTS_NAME, digest)
         _draw(folder)

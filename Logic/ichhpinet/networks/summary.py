@@ -73,7 +73,7 @@ def costs(config: ModelConfig, slices: int = SLICES, pixels: int = PIXELS) -> li
     if boundary is not None:
         with torch.device("meta"):
             told, said = torch.empty(slices, channels, pixels, pixels), torch.empty(slices, 2, pixels, pixels)
-        rows.append(Cost("border", count_millions(boundary), _gflop(lambda: boundary(told, said))))
+        rows.append(Cost("border", count_millions(boundary), _gflop(lambda: boundary.correct(told, said))))
     return rows
 
 

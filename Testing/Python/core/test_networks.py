@@ -12,8 +12,7 @@ from torch import Tensor
 
 from core.engine import play, round_inputs, tiny_network
 from ichhpinet.errors import InputError
-from ichhpinet.networks import HPINet, Memory, ModelConfig, boundary, hpinet
-from ichhpinet.networks.boundary import BoundaryHead
+from ichhpinet.networks import HPINet, Memory, ModelConfig, hpinet
 from ichhpinet.networks.mpffm import readout
 from ichhpinet.networks.summary import costs
 
@@ -409,35 +408,12 @@ def test_the_result_is_the_mean_of_what_the_slices_and_the_volume_say(monkeypatc
     torch.testing.assert_close(outputs.logits[:, 2], on_it)
 
 
-def test_the_boundary_head_starts_as_no_correction_at_all() -> None:
-    head = BoundaryHead(5, 4)
-    assert not head(torch.randn(3, 5, 16, 16), torch.randn(3, 2, 16, 16)).any()
-
-
-def test_the_boundary_head_corrects_the_joined_logits_and_hears_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_boundary_head_corrects_the_joined_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_network()
     given = round_inputs((6, 16, 16), touched=(2,))
     with_head = play(network, *given).logits
     monkeypatch.setattr(network, "boundary", None)
     assert not torch.equal(play(network, *given).logits, with_head)
-    head = tiny_network().boundary
-    assert head is not None
-    prompts, said = torch.randn(1, 5, 16, 16), torch.randn(1, 2, 16, 16)
-    before = head(prompts, said)
-    for channel in range(7):
-        told = [prompts.clone(), said.clone()]
-        told[channel >= 5][:, channel % 5] += 1
-        assert not torch.equal(head(*told), before), channel
-
-
-def test_the_boundary_head_takes_slices_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    head, ticks = tiny_network().boundary, []
-    assert head is not None
-    prompts, said = torch.randn(7, 5, 16, 16), torch.randn(7, 2, 16, 16)
-    whole = head(prompts, said)
-    monkeypatch.setattr(boundary, "SLICES", 3)
-    torch.testing.assert_close(head(prompts, said, lambda: ticks.append(1)), whole)
-    assert len(ticks) == 3
 
 
 def test_slice_only_never_runs_the_volume_branch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from ichhpinet.errors import InputError
 from ichhpinet_workbench import evaluate as judging
+from ichhpinet_workbench import report
 from ichhpinet_workbench.baselines import METHODS
 from ichhpinet_workbench.baselines.session import ClassicPredictor
-from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows, size_class
-from ichhpinet_workbench.report import dice_table, drops, interval, markdown
+from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows
+from ichhpinet_workbench.report import below_table, dice_table, drops, group_table, interval, markdown
 from ichhpinet_workbench.rounds import Reader, Turn, play
 from workbench.stand_in import StandIn, loaded, some_cases
 
@@ -149,14 +150,33 @@ def test_a_background_stroke_is_credited_with_what_it_removes():
     assert found["extra_slice"] == found["extra_3d"] == pytest.approx(4 / 12)
 
 
-@pytest.mark.parametrize(("ml", "name"), [(0, "none"), (0.5, "small"), (3, "medium"), (14.9, "medium"), (60, "large")])
-def test_sizes_have_names(ml, name):
-    assert size_class(ml) == name
-
-
 def test_rounds_that_do_harm_are_found():
     rows = [{"case": "a", "round": n, "dice": value} for n, value in ((0, 0.9), (1, 0.8), (2, 0.76), (3, 0.74))]
     assert drops(rows) == [("a", 2, 0.8, 0.76)]
+
+
+def a_row(case, dice, **about):
+    """A row after round 3."""
+    return {"case": case, "round": 3, "dice": dice, "truth_ml": 3.0, "contrast_hu": 12.0, "spacing_z_mm": 5.0} | about
+
+
+def test_cases_fall_into_the_classes_of_volume_in_their_order():
+    volumes = (30.0, 0.99, 1.0, 4.9, 5.0)
+    rows = [a_row(str(ml), ml / 100, truth_ml=ml) for ml in volumes]
+    classes = report._classed({"ichhpinet": [*rows, a_row("none", math.nan, truth_ml=0.0)]}, "volume")
+    lines = group_table(classes, "volume").splitlines()[2:]
+    assert [line.split(" | ")[0].strip("| ") for line in lines] == ["< 1 ml", "1–5 ml", "5–30 ml", "> 30 ml"]
+    assert [line.split(" | ")[1] for line in lines] == ["1", "2", "1", "1"]
+
+
+def test_cases_that_another_method_does_clearly_better_are_named():
+    results = {
+        "ichhpinet": [a_row("good", 0.80), a_row("near", 0.80), a_row("bad", 0.80)],
+        "random_walker": [a_row("good", 0.70), a_row("near", 0.815), a_row("bad", 0.90)],
+    }
+    text = below_table(results)
+    assert "1 of 3" in text and "| bad | 0.800 | 0.900 | Random walker |" in text and "near" not in text
+    assert below_table({"ichhpinet": results["ichhpinet"]}) == ""
 
 
 def test_the_interval_holds_the_mean_and_ignores_what_is_not_a_number():
@@ -174,7 +194,18 @@ def test_the_report_names_every_method_and_part(tmp_path):
         ),
     }
     text = markdown(results)
-    for part in ("ICH-HPINet", "Random walker", "| real |", "| IPH |", "HD95", "missed", "Proposed without a stroke"):
+    for part in (
+        "ICH-HPINet",
+        "Random walker",
+        "| real |",
+        "| IPH |",
+        "| 1–5 ml |",
+        "| > 20 HU |",
+        "| > 4 mm |",
+        "HD95",
+        "missed",
+        "Proposed without a stroke",
+    ):
         assert part in text
     assert "nan" not in text
     assert dice_table(results).count("[") == 6

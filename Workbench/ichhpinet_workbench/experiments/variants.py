@@ -9,7 +9,7 @@ from ichhpinet.errors import InputError
 
 from ..study import published
 from ..training.networks import PEERS
-from ..training.recipe import Recipe
+from ..training.recipe import BorderRecipe, Recipe
 
 FULL = "ichhpinet"
 SLEX = "slex-net"
@@ -95,7 +95,7 @@ def _switched(recipe: Recipe, changes: dict[str, bool]) -> Recipe:
 def _peer(recipe: Recipe, name: str) -> Recipe:
     """The peer in the size that stands for the recipe's: tiny beside tiny, else as published."""
     size = "tiny" if recipe.model == "tiny" else "published"
-    return replace(recipe, model=name, volume_first=0.0, switches={"size": size})
+    return replace(recipe, model=name, volume_first=0.0, soup=0, border=BorderRecipe(), switches={"size": size})
 
 
 EXPERIMENTS = {

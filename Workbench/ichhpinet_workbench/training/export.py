@@ -12,6 +12,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.networks import ModelConfig
 
 from .checkpoints import load_state
+from .finish import finished
 from .networks import PEERS
 from .supply import SYNTHETIC
 
@@ -22,6 +23,8 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
     Raises: InputError where there are none.
     """
     best, run = load_state(folder / "best"), load_state(folder)
+    if run is not None:
+        best = load_state(finished(folder, run["step"])) or best
     if best is None or run is None:
         raise InputError(f"{folder.name} holds no validated weights yet; train longer")
     record = {
@@ -30,7 +33,7 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
         "recipe": run["recipe"],
         "steps": best["step"],
         "minutes": best["minutes"],
-        "selection": {name: best[name] for name in best if name.startswith(("dice", "score"))},
+        "selection": {name: best[name] for name in best if name.startswith(("dice", "score", "averaged", "border"))},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     if best["model"]["name"] in PEERS:

@@ -51,7 +51,8 @@ class Trainer:
     ) -> None:
         """supply: data, None for synthetic heads. engine: where it runs, None for `device` alone.
 
-        snapshots: how many times over the run the averaged weights are kept aside, for a look at how they became.
+        snapshots: how many times over the run the averaged weights are kept aside, for a look at how they became;
+        0: as many as the recipe's soup is made from.
         """
         self.recipe, self.folder = recipe, folder
         self.engine = Engine(device) if engine is None else engine
@@ -60,7 +61,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = make_network(recipe).to(self.device)
         self.config: Any = self.network.config
-        self._snapshots = snapshots
+        self._snapshots = snapshots or 2 * recipe.soup
         self.averaged = copy.deepcopy(self.network).eval()
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimizer]
         self.optimizer = kind(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -132,6 +133,11 @@ class Trainer:
                 saved_at = self.seconds
         if rows:
             self._log(rows, pool.made)
+
+    @property
+    def done(self) -> bool:
+        """The recipe's minutes or steps are behind."""
+        return self._done() >= 1
 
     def _done(self) -> float:
         """The share of the run that is behind, in time or in steps; 1 or more at its end."""

@@ -18,7 +18,7 @@ from ..losses import LossWeights
 from .checkpoints import load_state
 from .engine import PRECISIONS
 from .networks import OURS, PEERS, make_network, peer_config
-from .recipe import Recipe, named_recipe
+from .recipe import BorderRecipe, Recipe, named_recipe
 from .supply import ManifestSupply, Supply, SyntheticSupply
 
 ALL_FOLDS = "all"
@@ -33,6 +33,7 @@ LEAST = {  # what a number of a recipe must at least be
     "pool": 1,
     "workers": 0,
     "uses": 0,
+    "soup": 0,
 }
 SHARES = ("average", "volume_first", "zero_stroke_start", "paper_points", "corrupt", "refuse")  # in [0, 1]
 CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("adamw", "adam"), "model": (*OURS, *PEERS)}
@@ -123,6 +124,10 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
     if any(not weight >= 0 for weight in recipe.loss.__dict__.values()):
         raise InputError(f"the loss weights are {recipe.loss}; each must be 0 or more")
+    if any(not value >= 0 for value in recipe.border.__dict__.values()) or recipe.border.batch < 1:
+        raise InputError(f"the border's recipe is {recipe.border}; each must be 0 or more, batch 1 or more")
+    if recipe.border.minutes and not recipe.border.play_minutes:
+        raise InputError("border.play_minutes is 0; it must be above 0 where border.minutes is")
     _check_network(recipe)
     return recipe
 
@@ -166,7 +171,7 @@ def _recipe(name: Any, changes: Any) -> Recipe:
     if unknown:
         raise InputError(f"{', '.join(unknown)} is no field of a recipe")
     if changes.get("model", base.model) in PEERS:  # what only our network knows is left out
-        base = replace(base, volume_first=0.0)
+        base = replace(base, volume_first=0.0, soup=0, border=BorderRecipe())
     made = {key: _value(base, key, value) for key, value in changes.items() if value is not None}
     return replace(base, **made)
 
@@ -174,10 +179,10 @@ def _recipe(name: Any, changes: Any) -> Recipe:
 def _value(base: Recipe, name: str, value: Any) -> Any:
     """A field's value from JSON, of the type that the preset has."""
     before = getattr(base, name)
-    if isinstance(before, LossWeights):
+    if isinstance(before, (LossWeights, BorderRecipe)):
         unknown = sorted(set(value) - set(before.__dict__)) if isinstance(value, Mapping) else [type(value).__name__]
         if unknown:
-            raise InputError(f"loss has {', '.join(unknown)}; its weights are {', '.join(before.__dict__)}")
+            raise InputError(f"{name} has {', '.join(unknown)}; its fields are {', '.join(before.__dict__)}")
         return replace(before, **value)
     if isinstance(before, dict) and isinstance(value, Mapping):
         return {**before, **value}

@@ -11,6 +11,18 @@ from ..losses import LossWeights
 
 
 @dataclass(frozen=True)
+class BorderRecipe:
+    """The boundary head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none."""
+
+    play_minutes: float = 0.0
+    minutes: float = 0.0
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-4
+    batch: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run.
 
@@ -20,6 +32,7 @@ class Recipe:
     rounds: most rounds a crop goes through; their number is random.
     volume_first: share of the minutes in which the volume branch learns alone; it is what the others build on.
     uses: crops taken of a head before it is replaced.
+    soup: so many points of the run's second half may enter the mean of weights that ships (Wortsman et al., ICML 2022).
     zero_stroke_start: share of crops whose first round has no strokes.
     paper_points: share of crops prompted by the paper's 3-7 random points a class and slice.
     """
@@ -46,7 +59,9 @@ class Recipe:
     pool: int = 80
     uses: float = 14.0
     workers: int = 1
+    soup: int = 0
     loss: LossWeights = field(default_factory=LossWeights)
+    border: BorderRecipe = field(default_factory=BorderRecipe)
     switches: dict[str, Any] = field(default_factory=dict)
     """Fields of ModelConfig that differ from the named model's: the ablations."""
 
@@ -57,7 +72,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The inverse of `to_dict`."""
-        return cls(**(values | {"loss": LossWeights(**values["loss"]), "crop": tuple(values["crop"])}))
+        parts = {"loss": LossWeights(**values["loss"]), "border": BorderRecipe(**values.get("border", {}))}
+        return cls(**(values | parts | {"crop": tuple(values["crop"])}))
 
 
 EPOCH_STEPS = 200
@@ -68,6 +84,8 @@ RECIPES = {
         loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0),
         minutes=200.0,
         volume_first=0.2,
+        soup=4,
+        border=BorderRecipe(play_minutes=40.0, minutes=40.0),
     ),
     # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
     # The paper names no size for an epoch on endless synthetic heads; here it is EPOCH_STEPS.
