@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 
 from . import overlays, rounds
 from .engine import Done, Engine, Open, Refine
-from .nodes import Node, volume_from_node, voxels
+from .nodes import Node, image_of, volume_from_node
 from .scenarios import saved
 
 SHAPE, SPACING_MM = (40, 512, 512), (4.0, 0.49, 0.49)
@@ -42,11 +41,7 @@ def made_up_ct() -> tuple[CTVolume, np.ndarray]:
 def volume_node(scene: Any, ct: CTVolume) -> Node:
     """The CT as a volume node."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(ct.shape))
-    image.AllocateScalars(vtk.VTK_SHORT, 1)
-    voxels(image)[:] = ct.hu
-    node.SetAndObserveImageData(image)
+    node.SetAndObserveImageData(image_of(ct.hu.astype(np.int16)))
     node.SetSpacing(*reversed(ct.spacing_mm))
     node.SetIJKToRASDirections(-1, 0, 0, 0, -1, 0, 0, 0, 1)
     return node

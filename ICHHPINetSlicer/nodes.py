@@ -52,15 +52,11 @@ def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:
     """A scalar volume node with the CT's values and place, which `volume_from_node` gives back; whole HU as short."""
     limits = np.iinfo(np.int16)
     whole = bool((ct.hu == np.rint(ct.hu)).all()) and ct.hu.min() >= limits.min and ct.hu.max() <= limits.max
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(ct.shape))
-    image.AllocateScalars(vtk.VTK_SHORT if whole else vtk.VTK_FLOAT, 1)
-    voxels(image)[:] = ct.hu
     to_lps = np.eye(4)
     to_lps[:3, :3] = ct.direction * np.array(ct.spacing_mm[::-1])
     to_lps[:3, 3] = ct.origin
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
+    node.SetAndObserveImageData(image_of(ct.hu.astype(np.int16) if whole else ct.hu))
     node.SetIJKToRASMatrix(_matrix(RAS_TO_LPS @ to_lps))
     node.CreateDefaultDisplayNodes()
     return node
@@ -71,6 +67,15 @@ def ijk_to_ras(node: Node) -> NDArray[np.float64]:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return _array(matrix)
+
+
+def image_of(values: NDArray[Any]) -> Any:
+    """vtkImageData of (D, H, W) values of a number type, copied; it has no place of its own: spacing 1, origin 0."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(values.shape))
+    image.AllocateScalars(numpy_support.get_vtk_array_type(values.dtype), 1)
+    voxels(image)[:] = values
+    return image
 
 
 def voxels(image: Any) -> NDArray[Any]:

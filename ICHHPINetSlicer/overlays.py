@@ -8,7 +8,7 @@ import vtk
 from numpy.typing import NDArray
 
 from . import rounds
-from .nodes import Node, ijk_to_ras, set_segment, voxels
+from .nodes import Node, ijk_to_ras, image_of, set_segment
 from .rounds import Round
 
 KIND = "ICHHPINet.Overlay"  # attribute: "changes" or "uncertainty"
@@ -53,14 +53,10 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
         return None
     if node is None:
         node = _new(volume, "uncertainty", "vtkMRMLScalarVolumeNode", "ICH uncertainty")
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(uncertainty.shape))
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels(image)[:] = uncertainty
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     node.SetIJKToRASMatrix(matrix)
-    node.SetAndObserveImageData(image)
+    node.SetAndObserveImageData(image_of(uncertainty))
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 
 from ichhpinet.errors import InputError
 
 from . import rounds
 from .logic import ICHHPINetLogic
-from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, segment_mask, set_segment, voxels
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, image_of, segment_mask, set_segment
 from .rounds import Round
 
 SHAPE = (6, 24, 24)
@@ -55,11 +54,7 @@ def made_up_head(scene: Any, name: str = "head") -> Node:
     hu[BLEED] += 30
     hu[:, 0, 0] = -1000
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(SHAPE))
-    image.AllocateScalars(vtk.VTK_SHORT, 1)
-    voxels(image)[:] = np.rint(hu)
-    node.SetAndObserveImageData(image)
+    node.SetAndObserveImageData(image_of(np.rint(hu).astype(np.int16)))
     node.SetSpacing(2.0, 2.0, 5.0)
     node.SetIJKToRASDirections(-1, 0, 0, 0, -1, 0, 0, 0, 1)
     node.CreateDefaultDisplayNodes()

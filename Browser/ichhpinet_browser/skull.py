@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import vtk
 
-from ICHHPINetSlicer.nodes import Node, ijk_to_ras, voxels
+from ICHHPINetSlicer.nodes import Node, ijk_to_ras, image_of, voxels
 
 BONE_HU = 250.0
 GRID_MM = 3.0  # of the coarse copy that the surface is made from: enough to know a skull, quick to draw
@@ -46,15 +46,9 @@ def hide_skull(scene: Any) -> None:
 def _surface(volume: Node) -> Any:
     """vtkPolyData in RAS mm."""
     steps = [max(1, round(GRID_MM / step)) for step in reversed(volume.GetSpacing())]
-    coarse = np.ascontiguousarray(
-        voxels(volume.GetImageData())[:: steps[0], :: steps[1], :: steps[2]], dtype=np.float32
-    )
-    image = vtk.vtkImageData()
-    image.SetDimensions(*reversed(coarse.shape))
-    image.AllocateScalars(vtk.VTK_FLOAT, 1)
-    voxels(image)[:] = coarse
+    coarse = voxels(volume.GetImageData())[:: steps[0], :: steps[1], :: steps[2]].astype(np.float32)
     contour = vtk.vtkFlyingEdges3D()
-    contour.SetInputData(image)
+    contour.SetInputData(image_of(coarse))
     contour.SetValue(0, BONE_HU)
     contour.ComputeScalarsOff()
     largest = vtk.vtkPolyDataConnectivityFilter()  # not the head rest, not a tube

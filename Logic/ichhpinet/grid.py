@@ -192,9 +192,3 @@ class WorkingGrid:
             part = _apply((rows[:, low:high], self._up[1], self._up[2]), values[low:high].float())
             turned[start : start + 16] = part.numpy()
         return native
-
-    def working_slice(self, native_index: int) -> int:
-        """The working slice that holds native slice `native_index` (along `orientation.slice_axis`)."""
-        if self.orientation.flips[0]:
-            native_index = self._turned_shape[0] - 1 - native_index
-        return native_index // self.merge

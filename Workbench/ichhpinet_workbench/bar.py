@@ -11,7 +11,7 @@ REDRAW_SECONDS = 0.1
 
 
 class Bar:
-    """Call it with (fraction, what), as the engine's progress callables are called."""
+    """Call it with (fraction, what), as the engine's progress callables are; `with` ends its line in any case."""
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._title, self._stream = title, sys.stderr if stream is None else stream
@@ -27,8 +27,10 @@ class Bar:
             self._stream.write(f"{self._title}: {fraction:.0%} {what}\n")
             self._stream.flush()
 
-    def done(self) -> None:
-        """End the line."""
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._open:
             self._stream.write("\n")
             self._stream.flush()

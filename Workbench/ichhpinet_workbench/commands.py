@@ -75,11 +75,8 @@ def _run_validation(arguments: argparse.Namespace) -> int:
         predictor, identity = _predictor(method, arguments)
         rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, arguments.peer_rounds)
         contestants[method] = Contestant(predictor, file, Setup(rounds, Reader(arguments.hand), identity))
-    bar = Bar("evaluate")
-    try:
+    with Bar("evaluate") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
-    finally:
-        bar.done()
     text = markdown(results)
     (arguments.out / "validation.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
@@ -96,11 +93,8 @@ def run_demo(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise InputError(f"rounds {arguments.rounds}; it must be 1 or more")
     predictor, _ = _predictor(NETWORK, arguments)
-    bar = Bar("demo")
-    try:
+    with Bar("demo") as bar:
         text = play_demo(predictor, arguments.out, arguments.rounds, arguments.seed, arguments.head_ct, bar)
-    finally:
-        bar.done()
     sys.stdout.write(text)
     return 0
 

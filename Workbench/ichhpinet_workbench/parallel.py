@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,8 @@ from typing import TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+RETURNED_BYTES = 1 << 20  # a freed block of this size goes back to the system; volumes and their maps are larger
 AHEAD = 2  # jobs handed to each worker: it never waits for the next, and the queue never grows
 
 
@@ -22,10 +25,11 @@ def each(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int = 0) -
     stream; no more than AHEAD a worker are taken from it before their time. Raises what `work` raises.
     """
     if workers <= 1:
+        return_large_blocks()
         yield from ((job, work(job)) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that runs torch's threads can hang
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool:
         yield from _streamed(pool, work, iter(jobs), workers * AHEAD)
 
 
@@ -47,7 +51,21 @@ def _streamed(
             future.cancel()
 
 
-def _one_thread() -> None:
+def return_large_blocks() -> None:
+    """What is freed of many volumes of many sizes goes back to the system, so that a process does not grow with them.
+
+    By itself glibc raises the size from which it does so up to 32 MB, as such blocks are freed; smaller ones then stay
+    in its heap, where a volume of another size does not fit into what the last one left. Elsewhere than on glibc
+    nothing is done.
+    """
+    try:
+        ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES)
+    except (OSError, AttributeError):
+        return
+
+
+def _start() -> None:
     """The processes share the cores; each takes one."""
     for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = "1"
+    return_large_blocks()

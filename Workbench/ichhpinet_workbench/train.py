@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     plan = plan_of(arguments)
     runs = list(plan.runs(arguments.out))
-    for folder, _ in runs:
-        check_resumes(plan.recipe, folder)
+    for folder, supply in runs:
+        check_resumes(plan.recipe, folder, supply)
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)
     for folder, supply in runs:
         train(plan, folder, supply, engine, arguments.steps)

@@ -79,24 +79,13 @@ class MemoryEncoder(nn.Module):
         return value
 
 
-def affinity(key_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
-    """A = softmax(A~ / sqrt(d)) over the memory, A~ = -|K_r|^2 + 2 K_r.K_k - |K_k|^2 (equations 3 and 4).
-
-    key_r: (N, M, C, P) keys of M memory slices of P positions. key_k: (N, C, Q). valid: (N, M) bool.
-    Returns: (N, M * P, Q), columns sum to 1. |K_k|^2 is constant in a column and cancels in the softmax.
-    """
-    n, m, c, p = key_r.shape
-    memory = key_r.transpose(2, 3).reshape(n, m * p, c)
-    raw = 2 * memory @ key_k - memory.square().sum(2, keepdim=True)
-    barred = ~valid.repeat_interleave(p, 1)[:, :, None]
-    return torch.softmax((raw / math.sqrt(c)).masked_fill(barred, float("-inf")), 1)
-
-
 def readout(key_r: Tensor, value_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
-    """V_r x A without ever holding A: the affinity is a dot product of keys with one channel more.
+    """V_r x A, A = softmax(A~ / sqrt(d)) over the memory, A~ = -|K_r|^2 + 2 K_r.K_k - |K_k|^2 (equations 3 and 4).
 
-    2 K_r.K_k - |K_r|^2 = (K_r, -|K_r|^2) . (2 K_k, 1), so that a fused attention kernel does equations 3 and 4.
-    key_r: (N, M, C, P). value_r: (N, M, Cv, P). key_k: (N, C, Q). valid: (N, M) bool. Returns: (N, Cv, Q).
+    A is never held: |K_k|^2 is the same for the whole memory and cancels in the softmax, and what is left is a dot
+    product of keys with one channel more, 2 K_r.K_k - |K_r|^2 = (K_r, -|K_r|^2) . (2 K_k, 1), for a fused kernel.
+    key_r: (N, M, C, P) keys of M memory slices of P positions. value_r: (N, M, Cv, P). key_k: (N, C, Q).
+    valid: (N, M) bool. Returns: (N, Cv, Q).
     """
     n, m, c, p = key_r.shape
     memory = key_r.transpose(2, 3).reshape(n, m * p, c)

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.engine import play, round_inputs, tiny_network
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig, hpinet
-from ichhpinet.networks.mpffm import affinity, readout
+from ichhpinet.networks.mpffm import readout
 from ichhpinet.networks.summary import costs
 
 # The paper's sizes as this code builds them; the volume and slice branches are the published ones.
@@ -202,6 +202,15 @@ def keys_and_values(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return key_r, value_r, key_k, torch.tensor([[True, True, True], [True, True, False]])
 
 
+def affinity(key_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
+    """A of equations 3 and 4, not shortened, (N, M * P, Q): softmax over the memory of -|K_r - K_k|^2 / sqrt(d)."""
+    n, m, c, p = key_r.shape
+    flat = key_r.transpose(2, 3).reshape(n, m * p, c)
+    distance = (flat[:, :, None] - key_k.transpose(1, 2)[:, None]).square().sum(3)
+    barred = ~valid.repeat_interleave(p, 1)[:, :, None]
+    return torch.softmax((-distance / c**0.5).masked_fill(barred, float("-inf")), 1)
+
+
 def test_a_read_is_value_times_affinity() -> None:
     key_r, value_r, key_k, valid = keys_and_values()
     for mask in (valid, torch.ones_like(valid)):
@@ -210,13 +219,11 @@ def test_a_read_is_value_times_affinity() -> None:
         torch.testing.assert_close(readout(key_r, value_r, key_k, mask), wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_affinity_is_the_softmax_of_minus_the_squared_distance() -> None:
+def test_what_is_read_where_each_place_stands_for_itself_is_the_affinity() -> None:
     key_r, _, key_k, valid = keys_and_values()
-    weights = affinity(key_r, key_k, valid)
-    flat = key_r.transpose(2, 3).reshape(2, 18, 4)
-    distance = (flat[:, :, None] - key_k.transpose(1, 2)[:, None]).square().sum(3)  # equation 3, not shortened
-    scores = (-distance / 2).masked_fill(~valid.repeat_interleave(6, 1)[:, :, None], float("-inf"))
-    torch.testing.assert_close(weights, torch.softmax(scores, 1), atol=1e-5, rtol=1e-4)
+    places = torch.eye(18).view(18, 3, 6).transpose(0, 1)[None].expand(2, -1, -1, -1)
+    weights = readout(key_r, places, key_k, valid)
+    torch.testing.assert_close(weights, affinity(key_r, key_k, valid), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(weights.sum(1), torch.ones(2, 6))
     assert torch.all(weights[1, 12:] == 0)
 

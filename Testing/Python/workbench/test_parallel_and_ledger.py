@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +46,36 @@ def test_workers_do_every_job_once_and_take_few_before_their_time() -> None:
 def test_what_a_job_raises_comes_through() -> None:
     with pytest.raises(ValueError, match="not defined for negative"):
         list(each(math.factorial, [3, -1], workers=2))
+
+
+KEPT = """
+import numpy as np, sys
+from ichhpinet_workbench.parallel import each
+
+def megabytes():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) / 1024
+
+def volume(size):
+    np.ones(30 << 20, np.uint8)  # freed: from now on glibc keeps what is smaller
+    blocks, kept = [], []
+    for _ in range(30):
+        blocks.append(np.ones(size << 20, np.uint8))
+        kept.append(np.ones(1000, np.uint8))  # a little that stays lies behind each
+    return kept
+
+before = megabytes()
+kept = [volume(4) for _ in range(1)] if sys.argv[1] == "alone" else [made for _, made in each(volume, [4])]
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what was freed")
+def test_what_a_job_frees_goes_back_to_the_system_though_a_little_of_it_stays() -> None:
+    def grown(how: str) -> float:
+        done = subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert grown("each") < 20 < 80 < grown("alone")
 
 
 def test_a_ledger_goes_on_after_a_kill_in_the_middle_of_a_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet_workbench import train as command
 from ichhpinet_workbench.datasets import Manifest
+from ichhpinet_workbench.datasets.folds import learned_from, with_folds
 from ichhpinet_workbench.datasets.heads import HeadPool, MixedPool, head_path, load_head, prepare
 from ichhpinet_workbench.peers.registry import PEERS as REGISTERED
 from ichhpinet_workbench.peers.session import read_peer
@@ -171,6 +172,17 @@ def test_a_killed_run_goes_on_and_another_recipe_is_refused(tmp_path: Path, monk
     assert calls[2] == left["step"]
     with pytest.raises(InputError, match=r"begun with learning_rate 0.002; it is 0.1 now"):
         run(*line, "--learning-rate", 0.1)
+
+
+def test_a_run_does_not_go_on_with_a_manifest_that_was_split_anew(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4, 2)
+    line = ("--out", tmp_path / "run", "--manifest", tmp_path / "manifest.json", "--folds", 0, *SMALL)
+    run(*line)
+    record = load_checkpoint(tmp_path / "run" / "fold-0" / "weights.pt").training
+    assert record["learned_from"] == learned_from(manifest, 0) != learned_from(manifest, 1)
+    with_folds(manifest, 4).write(tmp_path / "manifest.json")
+    with pytest.raises(InputError, match=r"fold-0 was begun on other cases \(own, all folds but 0 of 2\)"):
+        run(*line)
 
 
 def test_snapshots_are_kept_over_the_run(tmp_path: Path) -> None:

@@ -110,12 +110,9 @@ def _run_hemseg(arguments: argparse.Namespace) -> int:
     from ..bar import Bar
     from .hemseg import convert_hemseg
 
-    bar = Bar("convert")
     places = (arguments.list, arguments.labels, arguments.rsna, arguments.out)
-    try:
+    with Bar("convert") as bar:
         manifest = convert_hemseg(arguments.name, *places, workers=arguments.workers, progress=bar)
-    finally:
-        bar.done()
     arguments.out = arguments.out / "manifest.json"
     return _write(arguments, manifest)
 
@@ -136,13 +133,10 @@ def _run_synthetic(arguments: argparse.Namespace) -> int:
     from ..bar import Bar
     from .synthetic import synthetic_set
 
-    bar = Bar("synthetic")
-    try:
+    with Bar("synthetic") as bar:
         manifest = synthetic_set(
             arguments.out, arguments.count, arguments.seed, spacing_mm=arguments.spacing, progress=bar
         )
-    finally:
-        bar.done()
     arguments.out = arguments.out / "manifest.json"
     return _write(arguments, manifest)
 
@@ -164,12 +158,9 @@ def _run_check(arguments: argparse.Namespace) -> int:
     from .integrity import check
     from .manifest import read_manifest
 
-    bar = Bar("check")
     manifest = read_manifest(arguments.manifest)
-    try:
+    with Bar("check") as bar:
         _, checked = check(manifest, arguments.out, workers=arguments.workers, mend=arguments.mend_grids, progress=bar)
-    finally:
-        bar.done()
     checked.write(arguments.out / "manifest.json")
     sys.stdout.write((arguments.out / "integrity.md").read_text(encoding="utf-8"))
     return 0

@@ -27,7 +27,8 @@ def read_folder(path: Path, name: str, patient_letters: int = 0) -> Manifest:
 
     Raises InputError: nothing there, no pair, or a row without its file.
     """
-    rows = list(_from_csv(path) if path.suffix.lower() == ".csv" else _from_folder(path))
+    alone: list[str] = []
+    rows = list(_from_csv(path) if path.suffix.lower() == ".csv" else _from_folder(path, alone))
     if not rows:
         raise InputError(f"{path.name} holds no pair of an image and a mask (see ichhpinet data folder --help)")
     entries = []
@@ -36,7 +37,8 @@ def read_folder(path: Path, name: str, patient_letters: int = 0) -> Manifest:
         patient = row.get("patient") or case[: patient_letters or None]
         kinds = tuple(row.get("kinds", "").replace("+", " ").split())
         entries.append(Entry(f"{name}-{case}", name, f"{name}:{patient}", row["image"], row["mask"], kinds=kinds))
-    return Manifest(tuple(entries), path.parent if path.is_file() else path)
+    notes = (f"{len(alone)} images without a mask, {alone[0]} first: left out",) if alone else ()
+    return Manifest(tuple(entries), path.parent if path.is_file() else path, notes=notes)
 
 
 def _from_csv(path: Path) -> Iterator[dict[str, str]]:
@@ -56,7 +58,8 @@ def _from_csv(path: Path) -> Iterator[dict[str, str]]:
             yield {key: value or "" for key, value in row.items() if key}
 
 
-def _from_folder(path: Path) -> Iterator[dict[str, str]]:
+def _from_folder(path: Path, alone: list[str]) -> Iterator[dict[str, str]]:
+    """Pairs; the names of images without a mask are put into `alone`."""
     if not path.is_dir():
         raise InputError(f"{path.name} is no folder and no CSV; it must be one of them")
     images = next((path / name for name in IMAGE_FOLDERS if (path / name).is_dir()), path)
@@ -64,7 +67,11 @@ def _from_folder(path: Path) -> Iterator[dict[str, str]]:
     by_name = {_mask_stem(file): file for file in _files(masks) if masks != images or _is_mask(file)}
     for file in _files(images):
         partner = by_name.get(_stem(file).removesuffix(CHANNEL))
-        if partner is not None and not (masks == images and _is_mask(file)):
+        if masks == images and _is_mask(file):
+            continue
+        if partner is None:
+            alone.append(file.name)
+        else:
             yield {
                 "case": _stem(file).removesuffix(CHANNEL),
                 "image": file.resolve().as_posix(),

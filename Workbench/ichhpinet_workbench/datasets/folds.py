@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,6 +62,12 @@ def set_aside(entries: Sequence[Entry], seed: int, share: float = SELECTION_SHAR
     order = np.random.default_rng((seed, 1)).permutation(len(names))
     chosen = {names[index] for index in order[:count]}
     return [e for e in entries if e.patient not in chosen], [e for e in entries if e.patient in chosen]
+
+
+def learned_from(manifest: Manifest, fold: int) -> str:
+    """What a fold's run learns from: a digest of its training cases, from which no name can be read."""
+    names = "\n".join(sorted(entry.case for entry in manifest.training(fold)))
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def regrouped(entries: Sequence[Entry]) -> tuple[list[Entry], int]:

@@ -32,11 +32,10 @@ def prepare(manifest: Manifest, entries: Sequence[Entry], config: Any, cache: Pa
     paths = [head_path(manifest, entry, config, cache) for entry in entries]
     waiting = [(entry, path) for entry, path in zip(entries, paths, strict=True) if not path.exists()]
     if waiting:
-        bar = Bar("prepare")
-        for number, (entry, path) in enumerate(waiting):
-            _keep(path, make_head(manifest, entry, config))
-            bar((number + 1) / len(waiting), entry.case)
-        bar.done()
+        with Bar("prepare") as bar:
+            for number, (entry, path) in enumerate(waiting):
+                _keep(path, make_head(manifest, entry, config))
+                bar((number + 1) / len(waiting), entry.case)
     return paths
 
 

@@ -185,8 +185,8 @@ def _mark_twins(rows: Sequence[Row]) -> None:
         if "digest" in row:
             owners[row["digest"]].append(row)
     for twins in owners.values():
-        if len({row["patient"] for row in twins}) > 1:
-            for row in twins[1:]:
+        for row in twins[1:]:
+            if row["patient"] != twins[0]["patient"]:
                 row["findings"] = [*row["findings"], f"fault: the CT is also {twins[0]['case']}, of another patient"]
 
 

@@ -44,7 +44,8 @@ def read_physionet(root: Path, least_lesion_slices: int = LEAST_LESION_SLICES) -
         _missing("scan without a mask", scans.keys() - masks),
         _missing("mask without a scan", masks.keys() - scans),
     ]
-    notes += [_missing(f"scan of a patient who is not in {PATIENTS}", scans.keys() - listed)]
+    strangers = (scans.keys() & masks) - listed
+    notes += [f"{len(strangers)} scan of a patient who is not in {PATIENTS}: used" if strangers else ""]
     entries = []
     for number in sorted(scans.keys() & masks):
         count = lesion_slices(masks[number])

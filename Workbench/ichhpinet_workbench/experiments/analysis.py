@@ -19,6 +19,7 @@ from ichhpinet.scribbles import Scribbles
 from ..datasets.loading import LoadedEntry, load_entry
 from ..datasets.manifest import Manifest
 from ..probe import ProbedPredictor, Seen
+from ..regions import Bool
 from ..robot import strokes
 from ..study import published
 from ..study.plots import COLOURS, MARKS, new_figure
@@ -41,7 +42,7 @@ def analyse(manifest: Manifest, run: Path, folds: Sequence[int], out: Path, devi
     for fold in folds:
         folder = run / f"fold-{fold}"
         cases = [load_entry(manifest, entry) for entry in manifest.test(fold)[:CASES]]
-        cases = [case for case in cases if case.truth.any()]
+        cases = [case for case in cases if any(part.any() for part in _first_strokes(case))]
         for path in [*sorted((folder / "snapshots").glob("*.pt"))]:
             likeness += _likeness_rows(ProbedPredictor(load_checkpoint(path), device), cases, fold, _step(path))
         last = ProbedPredictor(load_checkpoint(folder / WEIGHTS_NAME), device)
@@ -60,13 +61,17 @@ def analyse(manifest: Manifest, run: Path, folds: Sequence[int], out: Path, devi
 
 def _first_round(predictor: ProbedPredictor, case: LoadedEntry) -> Seen:
     """What the first round on a case computes, from the simulated radiologist's stroke."""
-    rng = np.random.default_rng(case_seed(case.entry.case))
-    nothing = np.zeros(case.truth.shape, bool)
-    drawn = strokes(case.truth, nothing, case.volume.spacing_mm, rng, greedy=True, beside=1.0, brain=case.brain)
-    predictor.open(case.volume).refine(Scribbles(*drawn))
+    predictor.open(case.volume).refine(Scribbles(*_first_strokes(case)))
     if predictor.seen is None:
         raise RuntimeError("the round was not seen")
     return predictor.seen
+
+
+def _first_strokes(case: LoadedEntry) -> tuple[Bool, Bool]:
+    """(foreground, background), both empty where there is no lesion, or none that is worth a stroke."""
+    rng = np.random.default_rng(case_seed(case.entry.case))
+    nothing = np.zeros(case.truth.shape, bool)
+    return strokes(case.truth, nothing, case.volume.spacing_mm, rng, greedy=True, beside=1.0, brain=case.brain)
 
 
 def _likeness_rows(predictor: ProbedPredictor, cases: Sequence[LoadedEntry], fold: int, step: int) -> list[Row]:

@@ -50,11 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = experiment_named(arguments.name)
     _ = setting.manifest  # refused now if there is none
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)
-    bar = Bar(arguments.name)
-    try:
+    with Bar(arguments.name) as bar:
         path: Path = run_experiment(experiment, setting, engine, bar)
-    finally:
-        bar.done()
     if engine.is_first:
         sys.stdout.write(path.read_text(encoding="utf-8"))
     return 0

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ichhpinet.networks.mpffm import affinity
+from ichhpinet.networks.mpffm import readout
 
 from ..probe import Seen
 from ..uncertainty.measures import area_under_curve
@@ -64,9 +64,10 @@ def attention(seen: Seen, query: int, memory: int, where: Tensor) -> Tensor:
     keys = seen.encoded.features.key
     height, width = keys.shape[2:]
     key_r = keys[memory].flatten(1)[None, None]
+    looking = keys[query].flatten(1)[:, where.flatten().to(keys.device)][None]
     valid = torch.ones(1, 1, dtype=torch.bool, device=keys.device)
-    weights = affinity(key_r, keys[query].flatten(1)[None], valid)[0]  # (P, Q), columns sum to 1
-    looked = weights[:, where.flatten().to(weights.device)].mean(1)
+    places = torch.eye(key_r.shape[3], dtype=keys.dtype, device=keys.device)[None, None]  # so weights are read
+    looked = readout(key_r, places, looking, valid)[0].mean(1)
     return looked.view(height, width).float().cpu()
 
 

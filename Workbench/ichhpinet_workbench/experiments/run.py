@@ -28,7 +28,8 @@ from .variants import FULL, Experiment, Variant
 logger = logging.getLogger(__name__)
 
 SNAPSHOTS = 5  # of the analysis, over the run
-TAKE_WEIGHTS = ("interaction", "uncertainty")  # experiments of the network as it is, without its training
+UNCERTAINTY = "uncertainty"
+TAKE_WEIGHTS = ("interaction", UNCERTAINTY)  # experiments of the network as it is, without its training
 Progress = Callable[[float, str], object]
 
 
@@ -62,6 +63,9 @@ def run_experiment(
     Raises InputError for a variant that cannot be trained, or a folder of another setup.
     """
     manifest, variants = setting.manifest, experiment.variants(setting.plan.recipe)
+    if setting.weights is not None:
+        variants = variants[:1]  # the network as it is; others come along as contestants
+    _check_contestants(experiment, setting, variants)
     engine = Engine(setting.plan.device, setting.plan.precision) if engine is None else engine
     if setting.weights is None:
         _train_all(experiment, setting, variants, engine)
@@ -73,17 +77,31 @@ def run_experiment(
         from .analysis import analyse
 
         return analyse(manifest, variant_folder(setting, variants[0]), setting.plan.folds, setting.out)
-    if experiment.name == "uncertainty":
-        return _uncertainty(manifest, setting, variants[0], progress)
+    if experiment.name == UNCERTAINTY:
+        return _uncertainty(manifest, setting, contestants_of(setting, variants), progress)
     return _judged(experiment, setting, manifest, variants, progress)
+
+
+def _check_contestants(experiment: Experiment, setting: Setting, variants: Sequence[Variant]) -> None:
+    """What came along has names of its own and can be read. Raises InputError."""
+    names = [one.name for one in contestants_of(setting, variants)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]} stands among the contestants twice; each needs a name of its own")
+    given = setting.extra if setting.weights is None else contestants_of(setting, variants)
+    for one in given:
+        if experiment.name == UNCERTAINTY and one.kind != WEIGHTS:
+            raise InputError(f"{one.name} is a {one.kind}; only weights have a probability to be unsure about")
+        for fold in setting.plan.folds:
+            one.identity(fold)
 
 
 def _train_all(experiment: Experiment, setting: Setting, variants: Sequence[Variant], engine: Engine) -> None:
     """Every variant on every fold, all of them checked before the first starts."""
     plans = [_plan(setting, experiment, variant) for variant in variants]
     for plan, variant in zip(plans, variants, strict=True):
-        for folder, _ in plan.runs(variant_folder(setting, variant)):
-            check_resumes(plan.recipe, folder)
+        for folder, supply in plan.runs(variant_folder(setting, variant)):
+            check_resumes(plan.recipe, folder, supply)
     for plan, variant in zip(plans, variants, strict=True):
         train_variant(plan, variant_folder(setting, variant), engine)
 
@@ -98,6 +116,11 @@ def contestant_of(setting: Setting, variant: Variant) -> Contestant:
     if setting.weights is not None:
         return Contestant(variant.name, WEIGHTS, setting.weights)
     return Contestant(variant.name, WEIGHTS, str(variant_folder(setting, variant) / "fold-{fold}" / WEIGHTS_NAME))
+
+
+def contestants_of(setting: Setting, variants: Sequence[Variant]) -> list[Contestant]:
+    """All that are judged: what is trained here, and what came along."""
+    return [*(contestant_of(setting, variant) for variant in variants), *setting.extra]
 
 
 def train_variant(plan: Plan, folder: Path, engine: Engine) -> None:
@@ -121,8 +144,7 @@ def _judged(
     variants: Sequence[Variant],
     progress: Progress | None,
 ) -> Path:
-    contestants = [*(contestant_of(setting, variant) for variant in variants), *setting.extra]
-    folds = setting.plan.folds
+    contestants, folds = contestants_of(setting, variants), setting.plan.folds
     results = evaluate(
         manifest, contestants, setting.out, setting.rules, folds=folds, workers=setting.workers, progress=progress
     )
@@ -173,21 +195,25 @@ def budget_line(setting: Setting, variants: Sequence[Variant]) -> str:
     )
 
 
-def _uncertainty(manifest: Manifest, setting: Setting, variant: Variant, progress: Progress | None) -> Path:
+def _uncertainty(
+    manifest: Manifest, setting: Setting, contestants: Sequence[Contestant], progress: Progress | None
+) -> Path:
     from ..uncertainty.report import write_uncertainty
     from ..uncertainty.study import measure, show
 
     after = tuple(number for number in (1, 3) if number <= setting.rules.rounds)
-    weights = contestant_of(setting, variant)
-    rows = measure(
-        manifest,
-        weights,
-        setting.out,
-        after=after,
-        folds=setting.plan.folds,
-        workers=setting.workers,
-        device=setting.rules.device,
-        progress=progress,
-    )
-    show(setting.out / "maps.png", manifest, weights, rows, setting.rules.device)
+    rows = []
+    for weights in contestants:
+        found = measure(
+            manifest,
+            weights,
+            setting.out,
+            after=after,
+            folds=setting.plan.folds,
+            workers=setting.workers,
+            device=setting.rules.device,
+            progress=progress,
+        )
+        show(setting.out / f"maps-{weights.name}.png", manifest, weights, found, setting.rules.device)
+        rows += found
     return write_uncertainty(setting.out, rows)

@@ -12,6 +12,7 @@ from ..training.networks import PEERS
 from ..training.recipe import BorderRecipe, Recipe
 
 FULL = "ichhpinet"
+SLEX = "slex-net"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def alone(recipe: Recipe) -> list[Variant]:
     return [Variant(FULL, recipe, "ICH-HPINet")]
 
 
+def unsure(recipe: Recipe) -> list[Variant]:
+    """Ours, and SLEX-Net, which has an uncertainty of its own."""
+    return [*alone(recipe), Variant(SLEX, _peer(recipe, SLEX))]
+
+
 def comparison(recipe: Recipe) -> list[Variant]:
     """Table 1 and HemSeg-200's: ours and every peer, on the same crops and strokes for the same time."""
     peers = [Variant(name, _peer(recipe, name)) for name in PEERS]
@@ -113,7 +119,7 @@ EXPERIMENTS = {
         Experiment("interaction", "Tables 5 and 6: by interaction", alone, published.TABLE_1),
         Experiment("comparison", "Table 1: methods", comparison, published.TABLE_1),
         Experiment("analysis", "Analysis of the hybrid propagation", alone),
-        Experiment("uncertainty", "Uncertainty", alone),
+        Experiment("uncertainty", "Uncertainty", unsure),
     )
 }
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import Memory, RoundInputs
 from ichhpinet.predictor import Predictor, choose_device
@@ -45,19 +46,31 @@ def load_weights(path: Path, device: str = "auto") -> Predictor | PeerPredictor:
     return Predictor.load(path, device) if network is None else PeerPredictor(network, device)
 
 
+def training_record(path: Path) -> dict[str, Any]:
+    """What the weights in a file say of their training, ours or a peer's. Raises InputError where they are neither."""
+    entry = _peer_entry(path)
+    return load_checkpoint(path).training if entry is None else dict(entry["training"])
+
+
 def read_peer(path: Path) -> PeerNetwork | None:
     """The peer whose weights a file holds; None: it holds no peer's. Raises InputError where it cannot be read."""
+    entry = _peer_entry(path)
+    if entry is None:
+        return None
+    network = make_peer(PeerConfig.from_dict(entry["peer"]))
+    network.load_state_dict(entry["weights"])
+    return network
+
+
+def _peer_entry(path: Path) -> dict[str, Any] | None:
+    """The content of a file of a peer's weights; None: it is another one."""
     try:
         entry = torch.load(path, weights_only=True, map_location="cpu")
     except OSError:
         raise InputError(f"{path.name} cannot be read; it must be a weight file of this program") from None
     except Exception:  # what a damaged file can raise is an open list; the other reader says what is wrong
         entry = None
-    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
-        return None
-    network = make_peer(PeerConfig.from_dict(entry["peer"]))
-    network.load_state_dict(entry["weights"])
-    return network
+    return entry if isinstance(entry, dict) and entry.get("format") == FORMAT else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ uncertainty: the entropy of the mean of the three. The result and both sides hav
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -58,8 +58,7 @@ class SlexNet(PeerNetwork):
         """(B, d, h, w) in [0, 1]: entropy, in bits, of the mean of the three probabilities of the last round."""
         if self.sides is None:
             raise RuntimeError("there was no round yet")
-        mean = torch.stack([torch.sigmoid(side.float()) for side in self.sides]).mean(0).clamp(1e-6, 1 - 1e-6)
-        return -(mean * mean.log2() + (1 - mean) * (1 - mean).log2())
+        return one_pass([torch.sigmoid(side.float()) for side in self.sides])
 
     def _expanded(self, x: Tensor, own: Tensor, step: int) -> Tensor:
         """What the slice `step` below says about each slice; the first has no neighbour and speaks for itself."""
@@ -76,6 +75,12 @@ class SlexNet(PeerNetwork):
         slices = x.transpose(1, 2).flatten(0, 1)
         logits = torch.cat([network(part) for part in slices.split(16)])
         return logits.view(x.shape[0], x.shape[2], 1, *x.shape[3:]).transpose(1, 2)
+
+
+def one_pass(said: Sequence[Tensor]) -> Tensor:
+    """Entropy, in bits, of the mean of what forward, backward and the slice itself say: probabilities of one shape."""
+    mean = torch.stack(list(said)).mean(0).clamp(1e-6, 1 - 1e-6)
+    return -(mean * mean.log2() + (1 - mean) * (1 - mean).log2())
 
 
 def joined(forward: Tensor, backward: Tensor, own: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import sys
 from ichhpinet.errors import InputError
 
 from ..bar import Bar
-from ..datasets.manifest import read_manifest
+from ..datasets.manifest import NO_FOLD, read_manifest
 from ..robot import HANDS
 from ..rounds import Reader
 from .contestants import Contestant
@@ -25,26 +25,21 @@ def run_study(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(arguments.manifest)
     contestants = [Contestant.parse(text) for text in arguments.contestant or ["ichhpinet=weights"]]
     reference = arguments.reference or contestants[0].name
+    rules = Rules(arguments.rounds, Reader(arguments.hand), arguments.seed, arguments.device)
     _check(arguments, [one.name for one in contestants], reference, {entry.case for entry in manifest.used})
     for fold in arguments.folds or ():
         manifest.test(fold)
-    rules = Rules(arguments.rounds, Reader(arguments.hand), arguments.seed, arguments.device)
-    bar = Bar("evaluate")
-    try:
+    with Bar("evaluate") as bar:
         results = evaluate(
             manifest, contestants, arguments.out, rules, folds=arguments.folds, workers=arguments.workers, progress=bar
         )
-    finally:
-        bar.done()
-    costs = costs_of(contestants, manifest.folds[0] if manifest.folds else 0)
+    costs = costs_of(contestants, (arguments.folds or manifest.folds or (NO_FOLD,))[0])
     study = Study(manifest, results, arguments.out, reference, costs, frozenset(arguments.samples))
     sys.stdout.write(write_report(study).read_text(encoding="utf-8"))
     return 0
 
 
 def _check(arguments: argparse.Namespace, names: list[str], reference: str, cases: set[str]) -> None:
-    if arguments.rounds < 1:
-        raise InputError(f"--rounds is {arguments.rounds}; it must be 1 or more")
     if arguments.hand not in (*HANDS, "any"):
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     if len(set(names)) < len(names):

@@ -54,6 +54,8 @@ class Contestant:
 
         Raises InputError where the weights are not there.
         """
+        if self.kind == COMMAND:
+            self.predictor(fold)  # says what the line lacks
         if self.kind != WEIGHTS:
             return f"{self.kind}:{self.source_of(fold)}"
         path = weights_path(self.source_of(fold))

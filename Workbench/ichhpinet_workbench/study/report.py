@@ -43,7 +43,7 @@ VARIANT_TABLES = (
 RULES = """Rules: whole volumes; no oracle but the simulated radiologist, who paints where the method's own mask is
 most wrong. Hausdorff and HD95 in mm between surfaces. An empty mask on a case with blood has Dice 0 and the volume's
 diagonal as its distance. "Never" counts as one round more than were played. Means ± sd are over folds, intervals are
-95 % bootstrap intervals over patients, tests are paired t tests with Bonferroni's correction."""
+95 % bootstrap intervals over patients, tests are paired t tests, a pair a patient, with Bonferroni's correction."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ichhpinet.errors import InputError
 from ichhpinet.volume import CTVolume
 
 from ..datasets.loading import load_entry
@@ -20,6 +21,7 @@ from ..parallel import each
 from ..regions import Bool
 from ..rounds import Reader, play
 from .contestants import Contestant
+from .held_out import check_held_out
 from .scores import scores
 
 STUDY_VERSION = 1  # raised whenever the same mask would be scored otherwise
@@ -35,6 +37,10 @@ class Rules:
     reader: Reader = field(default_factory=Reader)
     seed: int = 0
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InputError(f"--rounds is {self.rounds}; it must be 1 or more")
 
     def record(self) -> dict[str, Any]:
         """What makes figures comparable; the device does not."""
@@ -66,13 +72,18 @@ def evaluate(
 ) -> dict[str, list[Row]]:
     """Judge all on the cases that `out` does not know yet; the rows of all cases, by contestant.
 
-    folds: these alone; None: every case. Raises InputError: weights that are not there, a folder of another setup.
+    folds: these alone; None: every case. Raises InputError, before anybody is judged: weights that are not there or
+    have learned from what they are to be judged on, a folder of another setup.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
+    entries.sort(key=lambda entry: entry.fold)  # so that each fold's weights are read once a process
     bare = replace(manifest, entries=())
     results: dict[str, list[Row]] = {}
-    for number, one in enumerate(contestants):
-        ledger = Ledger(out / f"{one.name}.jsonl", rules.record() | {"who": _identities(one, entries)})
+    setups = [rules.record() | {"who": _identities(one, entries)} for one in contestants]
+    for one in contestants:
+        check_held_out(one, manifest, sorted({entry.fold for entry in entries}))
+    ledgers = [Ledger(out / f"{one.name}.jsonl", setup) for one, setup in zip(contestants, setups, strict=True)]
+    for number, (one, ledger) in enumerate(zip(contestants, ledgers, strict=True)):
         jobs = [Job(one, bare, entry, rules, out) for entry in entries if entry.case not in ledger.known]
         for done, (job, rows) in enumerate(each(judge, jobs, workers)):
             ledger.append(job.entry.case, rows)

@@ -16,13 +16,16 @@ from .scores import DICE_WANTED
 
 RESAMPLES = 5000  # as HemSeg-200's evaluation
 SIGNIFICANT = 0.01  # as the paper: p < 0.01 after correction
-LEAST_PAIRS = 5  # fewer cases prove nothing
+LEAST_PAIRS = 5  # fewer patients prove nothing
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """One method against the reference, on the cases that both have. Means are method less reference."""
+    """One method against the reference, on the cases that both have, a pair a patient: the mean of the patient's scans.
+
+    difference: mean over patients, method less reference. corrected_p: of the t test, nan for too few pairs.
+    """
 
     method: str
     pairs: int
@@ -55,9 +58,10 @@ def over_folds(rows: Sequence[Row], measure: str) -> tuple[float, float]:
 
 def interval(rows: Sequence[Row], measure: str, seed: int = 0) -> tuple[float, float, float]:
     """Mean over cases and its 95 % bootstrap interval; patients are drawn, with all their scans. nan without rows."""
-    sums, counts = _by_patient(rows, measure)
-    if not len(sums):
+    values = _of_patients(rows, measure)
+    if not values:
         return math.nan, math.nan, math.nan
+    sums, counts = (np.array([of(scans) for scans in values.values()], float) for of in (sum, len))
     drawn = np.random.default_rng(seed).integers(0, len(sums), (RESAMPLES, len(sums)))
     low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
     return float(sums.sum() / counts.sum()), float(low), float(high)
@@ -66,18 +70,27 @@ def interval(rows: Sequence[Row], measure: str, seed: int = 0) -> tuple[float, f
 def paired_tests(
     results: dict[str, Sequence[Row]], reference: str, number: int, measure: str = "dice"
 ) -> list[PairedTest]:
-    """Every other method against the reference after a round, Bonferroni over the number of comparisons."""
-    mine = {row["case"]: row[measure] for row in at_round(results[reference], number)}
+    """Every other method against the reference after a round, Bonferroni over the number of comparisons.
+
+    A patient's scans are not independent of each other: they count once, by their mean.
+    """
+    mine = at_round(results[reference], number)
     tests = []
     others = [name for name in results if name != reference and at_round(results[name], number)]
     for name in others:
-        theirs = {row["case"]: row[measure] for row in at_round(results[name], number)}
-        cases = sorted(mine.keys() & theirs.keys())
-        first, second = np.array([theirs[c] for c in cases]), np.array([mine[c] for c in cases])
-        t_p, wilcoxon_p = _p_values(first - second)
-        difference = float((first - second).mean()) if cases else math.nan
-        tests.append(PairedTest(name, len(cases), difference, t_p, wilcoxon_p, min(1.0, t_p * len(others))))
+        theirs = at_round(results[name], number)
+        both = {row["case"] for row in mine} & {row["case"] for row in theirs}
+        first, second = (by_patient([row for row in rows if row["case"] in both], measure) for rows in (theirs, mine))
+        differences = np.array([first[patient] - second[patient] for patient in sorted(first.keys() & second.keys())])
+        t_p, wilcoxon_p = p_values(differences)
+        mean = float(differences.mean()) if len(differences) else math.nan
+        tests.append(PairedTest(name, len(differences), mean, t_p, wilcoxon_p, bonferroni(t_p, len(others))))
     return tests
+
+
+def bonferroni(p: float, comparisons: int) -> float:
+    """p times the number of comparisons, 1 at most; nan stays nan."""
+    return p if math.isnan(p) else min(1.0, p * comparisons)
 
 
 def rounds_to(rows: Sequence[Row], wanted: float = DICE_WANTED) -> dict[str, int | None]:
@@ -100,17 +113,12 @@ def agreement(rows: Sequence[Row]) -> tuple[float, float, float]:
     return bias, bias - spread, bias + spread
 
 
-def _by_patient(rows: Sequence[Row], measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of the measure and number of scans, a patient."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if math.isfinite(row[measure]):
-            values[row["patient"]].append(row[measure])
-    listed = list(values.values())
-    return np.array([sum(v) for v in listed], float), np.array([len(v) for v in listed], float)
+def by_patient(rows: Sequence[Row], measure: str) -> dict[str, float]:
+    """Mean of a measure over each patient's scans, scans without a finite value left out."""
+    return {patient: float(np.mean(scans)) for patient, scans in _of_patients(rows, measure).items()}
 
 
-def _p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
+def p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
     """Of the paired t test and of Wilcoxon's; nan for too few pairs, 1 where nothing differs."""
     if len(differences) < LEAST_PAIRS:
         return math.nan, math.nan
@@ -119,3 +127,12 @@ def _p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
     spread = np.ptp(differences)
     t_p = float(stats.ttest_1samp(differences, 0.0).pvalue) if spread > 0 else 0.0
     return t_p, float(stats.wilcoxon(differences).pvalue)
+
+
+def _of_patients(rows: Sequence[Row], measure: str) -> dict[str, list[float]]:
+    """Patient -> the finite values of his scans."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if math.isfinite(row[measure]):
+            values[row["patient"]].append(row[measure])
+    return dict(values)

@@ -125,14 +125,14 @@ def tests_table(results: Results, reference: str, number: int) -> str:
             label(test.method),
             str(test.pairs),
             _number(test.difference, 4, sign=True),
-            _p(test.t_p),
-            _p(test.wilcoxon_p),
-            _p(test.corrected_p),
+            p_text(test.t_p),
+            p_text(test.wilcoxon_p),
+            p_text(test.corrected_p),
             "yes" if test.is_significant else "no",
         ]
         for test in paired_tests(dict(results), reference, number)
     ]
-    heads = [f"against {label(reference)}", "cases", "Dice", "t test p", "Wilcoxon p", "p × comparisons", "p < 0.01"]
+    heads = [f"against {label(reference)}", "patients", "Dice", "t test p", "Wilcoxon p", "p × comparisons", "p < 0.01"]
     return table_of(heads, lines) if lines else ""
 
 
@@ -236,5 +236,6 @@ def _number(value: float, digits: int, sign: bool = False) -> str:
     return NOTHING if math.isnan(value) else f"{value:{'+' if sign else ''}.{digits}f}"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """Four digits, or that it is smaller; a dash for nan."""
     return NOTHING if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.4f}"

@@ -29,6 +29,7 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
         raise InputError(f"{folder.name} holds no validated weights yet; train longer")
     record = {
         "data": run.get("data", SYNTHETIC),
+        "learned_from": run.get("learned_from", ""),
         "recipe": run["recipe"],
         "steps": best["step"],
         "minutes": best["minutes"],

@@ -92,6 +92,7 @@ class Trainer:
         modules = {"network": self.network, "averaged": self.averaged, "optimizer": self.optimizer}
         state = {name: module.state_dict() for name, module in modules.items()}
         about = {"recipe": self.recipe.to_dict(), "model": self.config.to_dict(), "data": self.supply.about}
+        about["learned_from"] = self.supply.identity
         save_state(self.folder, state | plain | about)
 
     def run(self, steps: int | None = None) -> None:

@@ -132,11 +132,16 @@ def checked_recipe(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def check_resumes(recipe: Recipe, folder: Path) -> None:
-    """Raises InputError where the folder's run was begun with another recipe, and says which field differs."""
+def check_resumes(recipe: Recipe, folder: Path, supply: Supply) -> None:
+    """Raises InputError where the folder's run was begun with another recipe, and says which field, or on other cases.
+
+    A run that goes on after its manifest was split anew would have learned from cases that are now held out.
+    """
     state = load_state(folder)
     if state is None:
         return
+    if state.get("learned_from", supply.identity) != supply.identity:
+        raise InputError(f"the run in {folder.name} was begun on other cases ({state['data']}): take another folder")
     before, now = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
     differ = [name for name in now if name not in MAY_CHANGE and _plain(before[name]) != _plain(now[name])]
     if differ:

@@ -29,9 +29,10 @@ class Crops(Protocol):
 
 
 class Supply(Protocol):
-    """Data of a run. about: for the training record."""
+    """Data of a run. about: for the training record. identity: changes with the cases that are learned from."""
 
     about: str
+    identity: str
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """Where batches come from; first_seed: of synthetic heads, apart for each process and part of a run."""
@@ -45,6 +46,7 @@ class SyntheticSupply:
     """Heads of the generator, without end."""
 
     about: str = SYNTHETIC
+    identity: str = "synthetic"
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """A pool that background processes renew."""
@@ -70,6 +72,13 @@ class ManifestSupply:
         sets = ", ".join(sorted({entry.dataset for entry in self.manifest.used}))
         mixed = f"; {self.synthetic_share:.0%} of the crops from synthetic heads" if self.synthetic_share else ""
         return f"{sets}, all folds but {self.fold} of {len(self.manifest.folds)}{mixed}"
+
+    @property
+    def identity(self) -> str:
+        """A digest of the training folds' cases."""
+        from ..datasets.folds import learned_from
+
+        return learned_from(self.manifest, self.fold)
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """The prepared heads of the training patients, mixed with synthetic ones where they have a share."""

@@ -8,49 +8,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ..study.plots import COLOURS, MARKS, new_figure
-from ..study.tables import NOTHING, table_of
+from ..study.statistics import bonferroni, by_patient, interval, p_values
+from ..study.tables import NOTHING, label, p_text, table_of
 from .gain import ORACLE, RANDOM
 from .maps import PLAIN
 from .measures import BINS, NEAR_MM
-from .study import by_name, calibration_of
+from .study import calibration_of
 
 Row = dict[str, Any]
-RESAMPLES = 5000
 RULES = f"""Maps are those of the round, on the CT's grid, 0 where the user painted. AUC: chance that a wrong voxel is
-more uncertain than a right one, within {NEAR_MM:g} mm of the border of mask or truth; mean over cases. Gain: Dice after
-one more round less Dice before, when the simulated radiologist corrects the slice that the map sums highest on; on a
-slice with nothing to correct nothing is painted and the gain is 0. A random slice is one with mask or beside one. The
-oracle knows on which slice most is wrong; that is not always where a stroke gains most. [95 % bootstrap intervals over
-cases]; p: paired t test against the random slice."""
+more uncertain than a right one, within {NEAR_MM:g} mm of the border of mask or truth; mean over the cases with an error
+there. Gain: Dice after one more round less Dice before, when the simulated radiologist corrects the slice that the map
+sums highest on; on a slice with nothing to correct nothing is painted and the gain is 0. A random slice is one with
+mask or beside one. The oracle knows on which slice most is wrong; that is not always where a stroke gains most. [95 %
+bootstrap intervals over patients]; p: paired t test against the random slice, a pair a patient, after Bonferroni's
+correction for the number of ways."""
 
 
 def write_uncertainty(out: Path, rows: Sequence[Row]) -> Path:
-    """Write uncertainty.md and calibration.png; the report's path."""
+    """Write uncertainty.md and a calibration figure a method; the report's path."""
     out.mkdir(parents=True, exist_ok=True)
-    numbers = sorted({row["round"] for row in rows})
     parts = ["# Uncertainty\n", RULES + "\n"]
-    for number in numbers:
-        chosen = [row for row in rows if row["round"] == number]
-        calibration = calibration_of(chosen)
-        mean = float(np.mean([row["dice"] for row in chosen]))
-        parts += [
-            f"## After round {number}: {len(chosen)} cases, Dice {mean:.3f}\n",
-            f"Expected calibration error {calibration.error:.4f} over the head; "
-            f"{calibration.error_of_the_unsure:.3f} over voxels said to be 10 to 90 %.\n",
-            table_of(["Map", "AUC of finding errors"], _auc_lines(chosen)),
-            table_of(
-                ["Next stroke on the slice of", "gain in Dice", "share of the oracle's", "p"], _gain_lines(chosen)
-            ),
-        ]
-    if rows:
-        draw_calibration(out / "calibration.png", rows)
-        parts.append("![calibration](calibration.png)\n\n![maps of one case](maps.png)\n")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        for number in sorted({row["round"] for row in mine}):
+            parts += _section(method, number, [row for row in mine if row["round"] == number])
+        draw_calibration(out / f"calibration-{method}.png", mine)
+        parts.append(f"![calibration](calibration-{method}.png)\n\n![maps of one case](maps-{method}.png)\n")
     path = out / "uncertainty.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
+
+
+def _section(method: str, number: int, rows: Sequence[Row]) -> list[str]:
+    calibration = calibration_of(rows)
+    mean = float(np.mean([row["dice"] for row in rows]))
+    return [
+        f"## {label(method)}. After round {number}: {len(rows)} cases, Dice {mean:.3f}\n",
+        f"Expected calibration error {calibration.error:.4f} over the head; "
+        f"{calibration.error_of_the_unsure:.3f} over voxels said to be 10 to 90 %.\n",
+        table_of(["Map", "AUC of finding errors"], _auc_lines(rows)),
+        table_of(["Next stroke on the slice of", "gain in Dice", "share of the oracle's", "p"], _gain_lines(rows)),
+    ]
 
 
 def draw_calibration(path: Path, rows: Sequence[Row]) -> None:
@@ -73,30 +74,30 @@ def draw_calibration(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _auc_lines(rows: Sequence[Row]) -> list[list[str]]:
-    return [[PLAIN[name], _interval(values)] for name, values in by_name(rows, "auc").items()]
+    return [[PLAIN[name], _interval(_flat(rows, "auc", name))] for name in rows[0]["auc"]]
 
 
 def _gain_lines(rows: Sequence[Row]) -> list[list[str]]:
-    found = by_name(rows, "gain")
-    best = float(np.mean(found[ORACLE]))
+    found = {name: _flat(rows, "gain", name) for name in rows[0]["gain"]}
+    best = float(np.mean([row["value"] for row in found[ORACLE]]))
+    chance = by_patient(found[RANDOM], "value")
     lines = []
-    for name, values in found.items():
-        share = f"{np.mean(values) / best:.0%}" if best > 0 else NOTHING
-        p = "" if name == RANDOM else _p(np.array(values) - np.array(found[RANDOM]))
-        lines.append([PLAIN.get(name, name), _interval(values), share, p])
+    for name, flat in found.items():
+        share = f"{np.mean([row['value'] for row in flat]) / best:.0%}" if best > 0 else NOTHING
+        p = ""
+        if name != RANDOM:
+            mine = by_patient(flat, "value")
+            t_p, _ = p_values(np.array([mine[patient] - chance[patient] for patient in mine]))
+            p = p_text(bonferroni(t_p, len(found) - 1))
+        lines.append([PLAIN.get(name, name), _interval(flat), share, p])
     return lines
 
 
-def _interval(values: Sequence[float]) -> str:
-    if not values:
-        return NOTHING
-    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.percentile(np.array(values)[drawn].mean(axis=1), [2.5, 97.5])
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+def _flat(rows: Sequence[Row], what: str, name: str) -> list[Row]:
+    """`auc` or `gain` of one map or way, as rows that the statistics take."""
+    return [{"patient": row["patient"], "value": row[what][name]} for row in rows]
 
 
-def _p(differences: np.ndarray) -> str:
-    if len(differences) < 2 or not np.ptp(differences) > 0:
-        return NOTHING
-    value = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return NOTHING if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+def _interval(rows: Sequence[Row]) -> str:
+    mean, low, high = interval(rows, "value")
+    return NOTHING if math.isnan(mean) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"

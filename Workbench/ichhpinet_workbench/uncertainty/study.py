@@ -1,9 +1,7 @@
-"""Measure a network's uncertainty on a manifest: every case once, written as it is done, then tables and figures."""
+"""Measure a network's or a peer's uncertainty on a manifest: every case once, written as it is done, then tables."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,23 +11,52 @@ import numpy as np
 
 from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.metrics import dice
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.volume import CTVolume
 
-from ..datasets.loading import load_entry
+from ..datasets.loading import LoadedEntry, load_entry
 from ..datasets.manifest import Entry, Manifest
 from ..ledger import Ledger
 from ..parallel import each
-from ..probe import ProbedPredictor
+from ..peers.session import PeerPredictor, read_peer
+from ..probe import ProbedPredictor, Seen
 from ..rounds import Reader, play
 from ..study.contestants import Contestant, weights_path
+from ..study.held_out import check_held_out
 from ..study.runner import case_seed
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
-from .maps import uncertainty_maps
+from .maps import Map, peer_maps, uncertainty_maps
 from .measures import Calibration, error_auc
 from .sheet import draw_maps
 
-UNCERTAINTY_VERSION = 1
+UNCERTAINTY_VERSION = 2
 Progress = Callable[[float, str], object]
 Row = dict[str, Any]
+
+
+@dataclass
+class Watched:
+    """A session whose last round stays at hand, whatever is tried beside it and undone."""
+
+    predictor: ProbedPredictor | PeerPredictor
+    session: Any
+    result: Any = None
+    seen: Seen | None = None
+
+    def refine(self, scribbles: Scribbles) -> Any:
+        """One round, kept."""
+        self.result = self.session.refine(scribbles)
+        if isinstance(self.predictor, ProbedPredictor):
+            self.seen = self.predictor.seen
+        return self.result
+
+    def maps(self) -> dict[str, Map]:
+        """Each map of the kept round. Raises RuntimeError where there was none yet."""
+        if isinstance(self.predictor, ProbedPredictor) and self.seen is not None:
+            return uncertainty_maps(self.predictor.network, self.seen)
+        if isinstance(self.predictor, PeerPredictor) and self.result is not None:
+            return peer_maps(self.predictor, self.result)
+        raise RuntimeError("there was no round yet; refine first")
 
 
 @dataclass(frozen=True)
@@ -56,11 +83,14 @@ def measure(
 ) -> list[Row]:
     """Rows of every case with blood, one a round of `after`; those that `out` knows are not measured again.
 
-    Raises InputError: weights that are not there, a folder of another setup.
+    weights: our network's or a peer's. Raises InputError: weights that are not there or have learned
+    from a case that is measured, a folder of another setup.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
     who = {str(fold): weights.identity(fold) for fold in sorted({entry.fold for entry in entries})}
-    ledger = Ledger(out / "uncertainty.jsonl", {"version": UNCERTAINTY_VERSION, "after": tuple(after), "who": who})
+    setup = {"version": UNCERTAINTY_VERSION, "after": tuple(after), "who": who}
+    ledger = Ledger(out / f"uncertainty-{weights.name}.jsonl", setup)
+    check_held_out(weights, manifest, map(int, who))
     bare = replace(manifest, entries=())
     jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if entry.case not in ledger.known]
     for number, (job, rows) in enumerate(each(measure_case, jobs, workers)):
@@ -76,15 +106,12 @@ def measure_case(job: Job) -> list[Row]:
     loaded = load_entry(job.manifest, job.entry)
     if not loaded.truth.any():
         return []
-    predictor = _predictor(job)
-    session = predictor.open(loaded.volume)
-    seed = case_seed(job.entry.case)
+    session, seed = _opened(job, loaded.volume), case_seed(job.entry.case)
     rows: list[Row] = []
     last = max(job.after)
     for turn in play(session, loaded.volume, loaded.truth, loaded.brain, last, seed, Reader()):
-        if turn.number not in job.after or predictor.seen is None:
-            continue
-        rows.append(_measured(job, loaded, predictor, session, turn.number, seed))
+        if turn.number in job.after and session.result is not None:
+            rows.append(_measured(job, loaded, session, turn.number, seed))
     return rows
 
 
@@ -97,13 +124,10 @@ def show(path: Path, manifest: Manifest, weights: Contestant, rows: Sequence[Row
     name = ordered[len(ordered) // 2]["case"]
     entry = next(entry for entry in manifest.used if entry.case == name)
     loaded = load_entry(manifest, entry)
-    predictor = _predictor(Job(weights, manifest, entry, (last,), device))
-    session = predictor.open(loaded.volume)
+    session = _opened(Job(weights, manifest, entry, (last,), device), loaded.volume)
     for _ in play(session, loaded.volume, loaded.truth, loaded.brain, last, case_seed(name), Reader()):
         pass
-    current = session.current
-    if current is not None:
-        draw_maps(path, loaded.volume, np.asarray(current.mask), loaded.truth, uncertainty_maps(predictor))
+    draw_maps(path, loaded.volume, np.asarray(session.result.mask), loaded.truth, session.maps())
 
 
 def calibration_of(rows: Sequence[Row]) -> Calibration:
@@ -115,27 +139,17 @@ def calibration_of(rows: Sequence[Row]) -> Calibration:
     return total
 
 
-def by_name(rows: Sequence[Row], what: str) -> dict[str, list[float]]:
-    """`auc` or `gain` of every map or way, finite values alone."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        for name, value in row[what].items():
-            if math.isfinite(value):
-                found[name].append(value)
-    return dict(found)
-
-
-def _measured(job: Job, loaded: Any, predictor: ProbedPredictor, session: Any, number: int, seed: int) -> Row:
+def _measured(job: Job, loaded: LoadedEntry, session: Watched, number: int, seed: int) -> Row:
     volume, truth = loaded.volume, loaded.truth
-    result = session.current
-    mask, probability = np.asarray(result.mask), np.asarray(result.probability)
-    maps = uncertainty_maps(predictor)
+    mask, probability = np.asarray(session.result.mask), np.asarray(session.result.probability)
+    maps = session.maps()
     calibration = Calibration()
     calibration.add(probability, truth, volume.hu)
     rng = np.random.default_rng([seed, number, 7])
     slices = {name: slice_by_map(uncertain) for name, uncertain in maps.items()}
     slices |= {RANDOM: slice_by_chance(mask, rng), ORACLE: slice_by_oracle(mask, truth)}
     return {
+        "method": job.weights.name,
         "case": job.entry.case,
         "patient": job.entry.patient,
         "fold": job.entry.fold,
@@ -143,10 +157,14 @@ def _measured(job: Job, loaded: Any, predictor: ProbedPredictor, session: Any, n
         "dice": dice(mask, truth),
         "calibration": {name: values.tolist() for name, values in vars(calibration).items()},
         "auc": {name: error_auc(uncertain, mask, truth, volume.spacing_mm, seed) for name, uncertain in maps.items()},
-        "gain": gains(session, volume, truth, mask, slices, seed),
+        "gain": gains(session.session, volume, truth, mask, slices, seed),
     }
 
 
-def _predictor(job: Job) -> ProbedPredictor:
+def _opened(job: Job, volume: CTVolume) -> Watched:
     path = weights_path(job.weights.source_of(job.entry.fold))
-    return ProbedPredictor(load_checkpoint(path), job.device)
+    peer = read_peer(path)
+    predictor: ProbedPredictor | PeerPredictor = (
+        ProbedPredictor(load_checkpoint(path), job.device) if peer is None else PeerPredictor(peer, job.device)
+    )
+    return Watched(predictor, predictor.open(volume))

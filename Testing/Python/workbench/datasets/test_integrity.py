@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,17 @@ def test_one_image_under_two_patients_is_used_once(tmp_path: Path) -> None:
     _, manifest = checked(root)
     assert manifest.entries[1].excluded == "the CT is also own-c0, of another patient"
     assert not manifest.entries[0].excluded
+
+
+def test_a_patients_own_second_copy_is_no_twin_of_another_patient(tmp_path: Path) -> None:
+    root = folder(tmp_path, 3)
+    for name in ("c1", "c2"):
+        (root / "images" / f"{name}.nii.gz").write_bytes((root / "images" / "c0.nii.gz").read_bytes())
+    manifest = read_folder(root, "own")
+    same = replace(manifest.entries[1], patient=manifest.entries[0].patient)
+    manifest = replace(manifest, entries=(manifest.entries[0], same, manifest.entries[2]))
+    _, found = check(manifest, tmp_path / "out")
+    assert [entry.excluded for entry in found.entries] == ["", "", "the CT is also own-c0, of another patient"]
 
 
 def test_files_that_cannot_be_read_are_excluded_and_stop_nothing(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_scan_without_a_mask_and_one_without_its_patient_are_told(tmp_path: Pa
     assert len(manifest.entries) == 1
     assert manifest.notes == (
         "1 scan without a mask: left out",
-        "1 scan of a patient who is not in Patient_demographics.csv: left out",
+        "1 scan of a patient who is not in Patient_demographics.csv: used",
     )
 
 
@@ -211,6 +211,13 @@ def test_pairs_are_found_in_two_folders_side_by_side_and_under_nnunets_names(tmp
         manifest = read_folder(tmp_path / folder, "own")
         assert [entry.case for entry in manifest.entries] == [f"own-{case}" for case in cases]
         assert load_entry(manifest, manifest.entries[0]).truth.any()
+
+
+def test_an_image_without_a_mask_is_told(tmp_path: Path) -> None:
+    write_pair(tmp_path / "x1.nrrd", tmp_path / "x1_mask.nii.gz", 1)
+    assert read_folder(tmp_path, "own").notes == ()
+    write_pair(tmp_path / "x2.nrrd", tmp_path / "x2_tumour.nii.gz", 1)
+    assert read_folder(tmp_path, "own").notes == ("2 images without a mask, x2.nrrd first: left out",)
 
 
 def test_a_csv_names_pairs_patients_and_kinds_and_a_missing_file_by_its_line(tmp_path: Path) -> None:

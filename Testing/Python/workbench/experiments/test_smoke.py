@@ -98,6 +98,18 @@ def test_analysis_follows_the_branches_over_training_and_draws_attention(heads: 
 def test_uncertainty_is_measured(heads: Path, tmp_path: Path) -> None:
     text = experiment("uncertainty", heads, tmp_path, "--folds", 0)
     assert "AUC of finding errors" in text and "| random slice |" in text and "| oracle |" in text
+    ours, slex = text.split("## SLEX-Net. After round 1")
+    assert "## ICH-HPINet. After round 1" in ours
+    one_pass = "| SLEX-Net's one pass: "
+    assert ours.count(one_pass) == slex.count(one_pass) == 2  # among the errors found, and among the next strokes
+    for name in ("ichhpinet", "slex-net"):
+        for kind in ("maps", "calibration"):
+            assert (tmp_path / f"{kind}-{name}.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(InputError, match="islands is a threshold_islands; only weights have a probability"):
+        experiment("uncertainty", heads, tmp_path / "two", "--contestant", "islands=threshold_islands")
+    with pytest.raises(InputError, match="slex-net stands among the contestants twice"):
+        experiment("uncertainty", heads, tmp_path / "two", "--contestant", "slex-net=weights")
+    assert not (tmp_path / "two").exists()
 
 
 def test_weights_that_are_trained_already_can_be_measured_and_only_where_that_makes_sense(
@@ -107,7 +119,7 @@ def test_weights_that_are_trained_already_can_be_measured_and_only_where_that_ma
     given = ("--weights", tmp_path / "weights.pt")
     assert "Uncertainty" in experiment("uncertainty", heads, tmp_path / "out", *given, "--folds", 0)
     assert not (tmp_path / "out" / "variants").exists()
-    assert (tmp_path / "out" / "maps.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "out" / "maps-ichhpinet.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(InputError, match="ablation trains its variants"):
         experiment("ablation", heads, tmp_path / "two", *given)
 

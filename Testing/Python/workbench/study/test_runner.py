@@ -5,15 +5,23 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.engine import tiny_checkpoint
+from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
+from ichhpinet_workbench.datasets.folds import learned_from, with_folds
+from ichhpinet_workbench.peers.config import PeerConfig
+from ichhpinet_workbench.peers.registry import make_peer
+from ichhpinet_workbench.peers.session import save_peer
 from ichhpinet_workbench.study import runner
 from ichhpinet_workbench.study.contestants import Contestant
+from ichhpinet_workbench.study.held_out import check_held_out
 from ichhpinet_workbench.study.runner import Rules, evaluate, keep_mask, kept_mask, mask_path
 from workbench.tiny_sets import tiny_set
 
@@ -89,6 +97,26 @@ def test_folds_can_be_chosen_and_each_fold_has_its_own_weights(tmp_path: Path) -
     source = str(tmp_path / "fold-{fold}" / "weights.pt")
     with pytest.raises(InputError, match=r"net: weights.pt of fold 0 cannot be read; train that fold first"):
         evaluate(manifest, [Contestant("net", "weights", source)], tmp_path / "two", RULES)
+
+
+def test_nobody_is_judged_on_what_he_learned_from(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4)
+    record = {"learned_from": learned_from(manifest, 0)}
+    save_checkpoint(tmp_path / "ours.pt", replace(tiny_checkpoint(), training=record))
+    network = make_peer(PeerConfig.named("slex-net", size="tiny", roi=(8, 32, 32)))
+    save_peer(tmp_path / "peer.pt", network.config, network.state_dict(), record)
+    for name in ("ours", "peer"):
+        one = Contestant(name, "weights", str(tmp_path / f"{name}.pt"))
+        with pytest.raises(InputError, match=f"{name}: the weights for fold 1 were trained without fold 0"):
+            evaluate(manifest, [CLASSIC, one], tmp_path / "out", RULES)
+        assert not (tmp_path / "out").exists()  # found before anybody was judged
+        check_held_out(one, manifest, [0])
+        check_held_out(one, with_folds(manifest, 4), range(4))  # other folds: their training is not known here
+
+
+def test_rounds_below_one_are_refused() -> None:
+    with pytest.raises(InputError, match="--rounds is 0; it must be 1 or more"):
+        Rules(rounds=0)
 
 
 def test_figures_of_other_rules_or_weights_are_not_mixed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 from ichhpinet_workbench.study.scores import diagonal_mm, scores
 from ichhpinet_workbench.study.statistics import (
     agreement,
+    bonferroni,
     interval,
     over_folds,
     paired_tests,
@@ -97,7 +98,19 @@ def test_paired_tests_are_those_of_scipy_with_bonferroni() -> None:
 def test_only_cases_that_both_have_are_compared_and_few_prove_nothing() -> None:
     results = {"ours": [row("a", 0.5), row("b", 0.6)], "x": [row("b", 0.1), row("z", 0.1)]}
     (test,) = paired_tests(results, "ours", 1)
-    assert test.pairs == 1 and math.isnan(test.t_p) and not test.is_significant
+    assert test.pairs == 1 and math.isnan(test.t_p) and math.isnan(test.corrected_p) and not test.is_significant
+
+
+def test_a_patients_scans_count_once_in_a_test_by_their_mean() -> None:
+    rng = np.random.default_rng(2)
+    ours = [row(f"c{n}", float(v)) for n, v in enumerate(rng.normal(0.8, 0.05, 12))]
+    theirs = [row(f"c{n}", float(v)) for n, v in enumerate(rng.normal(0.78, 0.05, 12))]
+    (once,) = paired_tests({"ours": ours, "x": theirs}, "ours", 1)
+    four = [[r | {"case": r["case"] + suffix} for r in rows for suffix in "abcd"] for rows in (ours, theirs)]
+    (again,) = paired_tests({"ours": four[0], "x": four[1]}, "ours", 1)
+    assert again.pairs == once.pairs == 12
+    assert (again.t_p, again.wilcoxon_p) == pytest.approx((once.t_p, once.wilcoxon_p))
+    assert bonferroni(0.3, 4) == 1.0 and math.isnan(bonferroni(math.nan, 4))
 
 
 def test_rounds_to_a_dice_count_the_first_and_never_is_none() -> None:

@@ -36,6 +36,23 @@ def test_weights_of_each_fold_are_judged_on_their_own_cases_beside_a_classic_met
     assert "| ours |" in text and "2 cases (2 with blood) of 2 patients in 2 folds" in text
 
 
+def test_one_fold_is_judged_where_no_other_is_trained_yet(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 2)
+    (tmp_path / "fold-1").mkdir()
+    save_checkpoint(tmp_path / "fold-1" / "weights.pt", tiny_checkpoint(1))
+    ours = f"ours=weights:{tmp_path}/fold-{{fold}}/weights.pt"
+    assert run(tmp_path, "--contestant", ours, "--folds", 1, "--device", "cpu") == 0
+    assert "1 cases (1 with blood)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_contestant_that_cannot_be_is_found_before_the_others_are_judged(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 2)
+    for one, says in (("x=command:run --ct {ct}", "no {out}"), ("x=weights:gone.pt", "gone.pt of fold 0 cannot be")):
+        with pytest.raises(InputError, match=says):
+            run(tmp_path, "--contestant", "threshold_islands", "--contestant", one)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -12,12 +12,25 @@ import torch
 from core.engine import line, small_ct, tiny_checkpoint, tiny_predictor
 from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.scribbles import Scribbles
+from ichhpinet_workbench.peers.config import PeerConfig
+from ichhpinet_workbench.peers.registry import make_peer
+from ichhpinet_workbench.peers.session import PeerPredictor, save_peer
+from ichhpinet_workbench.peers.slex import one_pass
 from ichhpinet_workbench.probe import ProbedPredictor
 from ichhpinet_workbench.study.contestants import Contestant
 from ichhpinet_workbench.uncertainty import study
 from ichhpinet_workbench.uncertainty.directions import directions
 from ichhpinet_workbench.uncertainty.gain import gains, slice_by_chance, slice_by_map, slice_by_oracle, strokes_on
-from ichhpinet_workbench.uncertainty.maps import BRANCHES, DIRECTIONS, SHOWN, uncertainty_maps
+from ichhpinet_workbench.uncertainty.maps import (
+    BRANCHES,
+    CLOSENESS,
+    DIRECTIONS,
+    ONE_PASS,
+    PLAIN,
+    SHOWN,
+    peer_maps,
+    uncertainty_maps,
+)
 from ichhpinet_workbench.uncertainty.measures import (
     BINS,
     Calibration,
@@ -51,11 +64,12 @@ def test_a_probed_predictor_gives_the_same_rounds_and_shows_every_modules_maps()
 
 def test_maps_lie_on_the_cts_grid_in_the_unit_range_and_are_zero_under_strokes() -> None:
     predictor = ProbedPredictor(tiny_checkpoint(), "cpu")
+    session = study.Watched(predictor, predictor.open(small_ct()))
     with pytest.raises(RuntimeError, match="no round yet"):
-        uncertainty_maps(predictor)
-    result = predictor.open(small_ct()).refine(STROKES)
-    maps = uncertainty_maps(predictor)
-    assert len(maps) == 5
+        session.maps()
+    result = session.refine(STROKES)
+    maps = session.maps()
+    assert list(maps) == list(PLAIN)
     for name, uncertain in maps.items():
         assert uncertain.shape == (5, 16, 16) and 0 <= uncertain.min() and uncertain.max() <= 1, name
         assert uncertain[line(2, 5)].max() < 0.5
@@ -67,7 +81,9 @@ def test_a_branch_that_is_switched_off_has_no_map() -> None:
     for switch, missing in (("slice_only", BRANCHES), ("volume_only", DIRECTIONS)):
         predictor = ProbedPredictor(tiny_checkpoint(**{switch: True}), "cpu")
         predictor.open(small_ct()).refine(STROKES)
-        assert missing not in uncertainty_maps(predictor)
+        assert predictor.seen is not None
+        maps = uncertainty_maps(predictor.network, predictor.seen)
+        assert missing not in maps and (ONE_PASS in maps) == (DIRECTIONS in maps)
 
 
 def test_from_below_and_from_above_differ_and_a_slice_alone_would_read_itself() -> None:
@@ -77,6 +93,44 @@ def test_from_below_and_from_above_differ_and_a_slice_alone_would_read_itself() 
     below, above = directions(predictor.network, predictor.seen)  # type: ignore[misc]
     assert below.shape == above.shape == predictor.seen.arrays.probability.shape
     assert not torch.equal(below, above) and float(below.min()) >= 0 and float(above.max()) <= 1
+
+
+def test_one_pass_is_the_entropy_of_the_mean_of_both_directions_and_the_slice_itself() -> None:
+    predictor = ProbedPredictor(tiny_checkpoint(), "cpu")
+    predictor.open(small_ct()).refine(STROKES)
+    seen = predictor.seen
+    assert seen is not None
+    below, above = directions(predictor.network, seen)  # type: ignore[misc]
+    mean = ((below + above + seen.arrays.probability) / 3).clamp(1e-6, 1 - 1e-6).double()
+    wanted = -(mean * mean.log2() + (1 - mean) * (1 - mean).log2())
+    wanted = seen.encoded.grid.to_native(wanted.masked_fill(seen.painted.any(0), 0.0))
+    assert np.allclose(uncertainty_maps(predictor.network, seen)[ONE_PASS], wanted, atol=1e-4)
+    sure, torn = one_pass([torch.tensor([1.0])] * 3), one_pass([torch.tensor([p]) for p in (0.0, 1.0, 0.5)])
+    assert float(sure) < 1e-4 and float(torn) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("name", "own"), [("slex-net", True), ("monai-unet", False)])
+def test_slex_nets_own_map_stands_beside_the_closeness_that_every_peer_has(name: str, own: bool) -> None:
+    network = make_peer(PeerConfig.named(name, size="tiny", roi=(8, 32, 32)))
+    predictor = PeerPredictor(network, "cpu")
+    result = predictor.open(small_ct()).refine(STROKES)
+    maps = peer_maps(predictor, result)
+    assert set(maps) == ({CLOSENESS, ONE_PASS} if own else {CLOSENESS})
+    for uncertain in maps.values():
+        assert uncertain.shape == (5, 16, 16) and 0 <= uncertain.min() and uncertain.max() <= 1
+        assert not uncertain[line(2, 5)].any() and not uncertain[line(2, 12)].any()
+    if own:
+        assert np.array_equal(maps[ONE_PASS], result.uncertainty)
+
+
+def test_what_is_tried_and_undone_does_not_replace_the_round_that_is_watched() -> None:
+    predictor = ProbedPredictor(tiny_checkpoint(), "cpu")
+    session = study.Watched(predictor, predictor.open(small_ct()))
+    session.refine(STROKES)
+    before = session.maps()
+    session.session.refine(Scribbles(line(3, 8)))
+    session.session.undo()
+    assert all(np.array_equal(before[name], uncertain) for name, uncertain in session.maps().items())
 
 
 # -- measures ----------------------------------------------------------------------------------------------------------
@@ -174,7 +228,19 @@ def test_a_study_is_measured_written_resumed_and_reported(tmp_path: Path, monkey
     text = write_uncertainty(tmp_path / "out", rows).read_text(encoding="utf-8")
     assert all(line.count("|") in (3, 5) for line in text.splitlines() if line.startswith("|"))
     assert "After round 2: 3 cases" in text and "| oracle |" in text and "Expected calibration error" in text
-    assert (tmp_path / "out" / "calibration.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "out" / "calibration-ours.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_slex_net_is_measured_by_its_own_map_and_its_maps_are_drawn(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    network = make_peer(PeerConfig.named("slex-net", size="tiny", roi=(8, 32, 32)))
+    save_peer(tmp_path / "slex.pt", network.config, network.state_dict(), {})
+    weights = Contestant("slex-net", "weights", str(tmp_path / "slex.pt"))
+    rows = study.measure(manifest, weights, tmp_path / "out", after=(1,), device="cpu")
+    assert len(rows) == 2 and all(set(row["auc"]) == {CLOSENESS, ONE_PASS} for row in rows)
+    assert all(ONE_PASS in row["gain"] for row in rows)
+    study.show(tmp_path / "maps.png", manifest, weights, rows, "cpu")
+    assert (tmp_path / "maps.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_sheet_of_maps_is_drawn(tmp_path: Path) -> None:
@@ -182,5 +248,6 @@ def test_the_sheet_of_maps_is_drawn(tmp_path: Path) -> None:
     volume = small_ct()
     mask = predictor.open(volume).refine(STROKES).mask
     truth = volume.hu > 55
-    draw_maps(tmp_path / "maps.png", volume, mask, truth, uncertainty_maps(predictor))
+    assert predictor.seen is not None
+    draw_maps(tmp_path / "maps.png", volume, mask, truth, uncertainty_maps(predictor.network, predictor.seen))
     assert (tmp_path / "maps.png").read_bytes()[:4] == b"\x89PNG"
