@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .study.options import add_study_options
 
+if TYPE_CHECKING:
+    from .validation import Case
+
 NETWORK = "ichhpinet"
+GALLERY = 12  # cases
 CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
 
 
@@ -77,10 +82,41 @@ def _run_validation(arguments: argparse.Namespace) -> int:
         contestants[method] = Contestant(predictor, file, Setup(rounds, Reader(arguments.hand), identity))
     with Bar("evaluate") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
+    if NETWORK in results:
+        with Bar("gallery") as bar:
+            _draw_failures(results[NETWORK], cases, arguments, bar)
     text = markdown(results)
     (arguments.out / "validation.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return 0
+
+
+def _draw_failures(
+    rows: Sequence[dict[str, Any]],
+    cases: Sequence[Case],
+    arguments: argparse.Namespace,
+    progress: Callable[..., object],
+) -> None:
+    """The network's worst cases as a sheet, from the masks that were kept; nothing where there are none."""
+    from .evaluate import KEPT_ROUND
+    from .gallery import Shown, draw_gallery
+    from .keptmasks import kept_mask, mask_path
+    from .validation import load
+
+    number = min(KEPT_ROUND, arguments.rounds)
+    made = {case.name: case for case in cases}
+    judged = sorted((row for row in rows if row["round"] == number), key=lambda row: float(row["dice"]))
+    paths = {row["case"]: mask_path(arguments.out, NETWORK, row["case"]) for row in judged}
+    chosen = [row for row in judged if paths[row["case"]].exists()][:GALLERY]
+
+    def shown() -> Iterator[Shown]:
+        for index, row in enumerate(chosen):
+            progress(index / len(chosen), row["case"])
+            loaded = load(made[row["case"]], arguments.cache, arguments.head_ct)
+            yield Shown(row, loaded.volume, kept_mask(paths[row["case"]]), loaded.truth)
+
+    if chosen:
+        draw_gallery(arguments.out / "worst.png", len(chosen), shown(), f"Lowest Dice after round {number}")
 
 
 def run_demo(arguments: argparse.Namespace) -> int:

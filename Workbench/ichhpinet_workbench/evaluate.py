@@ -17,10 +17,12 @@ from scipy import ndimage
 from ichhpinet.errors import InputError
 from ichhpinet.metrics import dice, hd95_mm
 
+from .keptmasks import keep_mask, mask_path
 from .regions import Bool, bounding_box
 from .rounds import Predictor, Reader, Turn, play
 from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
 
+KEPT_ROUND = 5  # the gallery shows what is wrong after it
 HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
 COLUMNS = (
     "case source kind spacing_z_mm truth_ml contrast_hu round painted dice mask_ml error_ml hd95_mm seconds "
@@ -79,7 +81,7 @@ def evaluate(
             if progress is not None:
                 progress(index / len(cases), f"{case.name}: {name}")
             loaded = load(case) if loaded is None else loaded
-            rows = judge(one.predictor, loaded, one.setup)
+            rows = judge(one.predictor, loaded, one.setup, mask_path(one.file.parent, name, case.name))
             _append(one.file, rows)
             kept[name] += rows
     if progress is not None:
@@ -88,8 +90,11 @@ def evaluate(
     return {name: [row for row in rows if row["case"] in wanted] for name, rows in kept.items()}
 
 
-def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:
-    """Rows of one case: round 0 if the predictor can propose, then rounds 1.. if there is blood."""
+def judge(predictor: Predictor, loaded: Loaded, setup: Setup, keep: Path | None = None) -> list[Row]:
+    """Rows of one case: round 0 if the predictor can propose, then rounds 1.. if there is blood.
+
+    keep: where the mask of round KEPT_ROUND (the last, where there are fewer) is written.
+    """
     case, volume, truth = loaded.case, loaded.volume, loaded.truth
     voxel_ml = math.prod(volume.spacing_mm) / 1000
     truth_ml = float(truth.sum() * voxel_ml)
@@ -113,6 +118,8 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup) -> list[Row]:
         for turn in play(session, volume, truth, loaded.brain, setup.rounds, case.seed, setup.reader):
             scored = _scores(turn.number, turn.mask, truth, volume.spacing_mm, turn.seconds)
             rows.append({**about, **scored, "painted": int(turn.painted), **effects(turn, truth)})
+            if keep is not None and turn.number == min(KEPT_ROUND, setup.rounds):
+                keep_mask(keep, turn.mask)
     return rows
 
 

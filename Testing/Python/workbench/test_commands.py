@@ -8,6 +8,7 @@ import pytest
 
 from ichhpinet.errors import InputError
 from ichhpinet_workbench import commands, validation
+from ichhpinet_workbench.keptmasks import kept_mask, mask_path
 from workbench.stand_in import StandIn, loaded, some_cases
 
 
@@ -35,6 +36,9 @@ def test_evaluate_writes_a_csv_per_method_and_the_tables(parser, tmp_path, capsy
     text = (tmp_path / "validation.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == text
     assert "3 cases with blood (1 in the real head CT)" in text and "1 without" in text
+    assert (tmp_path / "worst.png").stat().st_size > 10_000
+    kept = [kept_mask(mask_path(tmp_path, "ichhpinet", name)) for name in ("c0", "c1", "r1")]
+    assert all(mask.any() for mask in kept) and not mask_path(tmp_path, "ichhpinet", "n1").exists()
 
 
 def test_evaluate_again_measures_again(parser, tmp_path):

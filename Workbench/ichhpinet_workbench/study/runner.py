@@ -16,6 +16,7 @@ from ichhpinet.volume import CTVolume
 
 from ..datasets.loading import load_entry
 from ..datasets.manifest import Entry, Manifest
+from ..keptmasks import keep_mask, mask_path
 from ..ledger import Ledger
 from ..parallel import each
 from ..regions import Bool
@@ -140,24 +141,3 @@ def _identities(one: Contestant, entries: Sequence[Entry]) -> dict[str, str]:
     if "{fold}" not in one.source:
         folds = folds[:1]
     return {str(fold): one.identity(fold) for fold in folds}
-
-
-def mask_path(out: Path, contestant: str, case: str) -> Path:
-    """Where the last mask of a case lies."""
-    return out / "masks" / contestant / f"{case}.npz"
-
-
-def keep_mask(path: Path, mask: Bool) -> None:
-    """As bits, deflated, beside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    with beside.open("wb") as file:
-        np.savez_compressed(file, bits=np.packbits(mask), shape=np.array(mask.shape))
-    beside.replace(path)
-
-
-def kept_mask(path: Path) -> Bool:
-    """(D, H, W) bool of `keep_mask`."""
-    with np.load(path) as stored:
-        shape = tuple(int(n) for n in stored["shape"])
-        return np.unpackbits(stored["bits"], count=int(np.prod(shape))).reshape(shape).astype(bool)

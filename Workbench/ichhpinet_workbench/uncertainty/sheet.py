@@ -8,9 +8,9 @@ import numpy as np
 
 from ichhpinet.volume import CTVolume
 
+from ..gallery import MASK, TRUTH, WINDOW_HU, turned, window_of
 from ..regions import Bool
 from ..study.plots import new_figure
-from ..study.worst import MASK, TRUTH, WINDOW_HU, _turned, _window
 from .maps import PLAIN, Map
 
 SLICES = 3  # those on which most is wrong
@@ -24,7 +24,7 @@ def draw_maps(path: Path, volume: CTVolume, mask: Bool, truth: Bool, maps: dict[
     figure = new_figure(2.6 * columns, 2.75 * len(chosen) + 0.6)
     figure.patch.set_facecolor("black")
     axes = figure.subplots(len(chosen), columns, squeeze=False)
-    window = _window((mask | truth).any(axis=0), volume)
+    window = window_of((mask | truth).any(axis=0), volume)
     rows_mm, columns_mm = volume.spacing_mm[1:]
     height, width = volume.shape[1:]
     extent = (0, width * columns_mm, height * rows_mm, 0)
@@ -35,14 +35,14 @@ def draw_maps(path: Path, volume: CTVolume, mask: Bool, truth: Bool, maps: dict[
             axis.set_xlim(window[0], window[1])
             axis.set_ylim(window[2], window[3])
         low, high = WINDOW_HU
-        line[0].imshow(_turned(volume.hu[index], volume), cmap="gray", vmin=low, vmax=high, extent=extent)
-        line[1].imshow(_turned(wrong[index], volume).astype(float), cmap="gray", vmin=0, vmax=1, extent=extent)
+        line[0].imshow(turned(volume.hu[index], volume), cmap="gray", vmin=low, vmax=high, extent=extent)
+        line[1].imshow(turned(wrong[index], volume).astype(float), cmap="gray", vmin=0, vmax=1, extent=extent)
         for axis, uncertain in zip(line[2:], maps.values(), strict=True):
-            axis.imshow(_turned(uncertain[index], volume), cmap="magma", vmin=0, vmax=1, extent=extent)
+            axis.imshow(turned(uncertain[index], volume), cmap="magma", vmin=0, vmax=1, extent=extent)
         for axis in line:
             for part, colour in ((truth[index], TRUTH), (mask[index], MASK)):
                 if part.any():
-                    shown = _turned(part, volume).astype(float)
+                    shown = turned(part, volume).astype(float)
                     axis.contour(*centres, shown, levels=[0.5], colors=[colour], linewidths=0.8)
         line[0].text(0.02, 0.03, f"slice {index + 1}", transform=line[0].transAxes, color="white", fontsize=8)
     heads = ["CT, L 40 W 80", "wrong", *(PLAIN[name] for name in maps)]

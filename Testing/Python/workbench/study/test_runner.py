@@ -16,13 +16,14 @@ from core.engine import tiny_checkpoint
 from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet_workbench.datasets.folds import learned_from, with_folds
+from ichhpinet_workbench.keptmasks import keep_mask, kept_mask, mask_path
 from ichhpinet_workbench.peers.config import PeerConfig
 from ichhpinet_workbench.peers.registry import make_peer
 from ichhpinet_workbench.peers.session import save_peer
 from ichhpinet_workbench.study import runner
 from ichhpinet_workbench.study.contestants import Contestant
 from ichhpinet_workbench.study.held_out import check_held_out
-from ichhpinet_workbench.study.runner import Rules, evaluate, keep_mask, kept_mask, mask_path
+from ichhpinet_workbench.study.runner import Rules, evaluate
 from workbench.tiny_sets import tiny_set
 
 RULES = Rules(rounds=2)
