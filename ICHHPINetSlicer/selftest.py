@@ -69,6 +69,27 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.app.processEvents()
         check(panel.ui.roundsTable.rowCount == 0, "a closed scene leaves no rounds")
 
+    def test_the_panel_takes_another_volume_after_a_closed_scene(self) -> None:
+        """Closed idle, and in the middle of a round: the next volumes, with the IDs of the old, are taken up."""
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        for working in (False, True) if torch_is_there() else (False,):
+            gone = made_up_head(slicer.mrmlScene)
+            panel._parameters.volume = gone
+            slicer.app.processEvents()
+            if working:
+                paint(panel.logic, gone, FOREGROUND_ID, scenarios.ON_BLEED)
+                panel.ui.refineButton.click()
+            slicer.mrmlScene.Clear(False)
+            check(panel._parameters.volume is None, "no volume is left of a closed scene")
+            for volume in [made_up_head(slicer.mrmlScene, name) for name in ("first", "second")]:
+                panel.ui.volumeSelector.setCurrentNode(volume)
+                slicer.app.processEvents()
+                check(panel._parameters.volume is volume, "the volume that is chosen is the panel's")
+                check(panel._editor.sourceVolumeNode() is volume, "and ready to be painted on")
+            while panel.logic.busy:
+                slicer.app.processEvents()
+
     def test_three_rounds_undo_and_redo(self) -> None:
         """The scenario of this name, as the others."""
         self._play(scenarios.three_rounds_undo_and_redo)

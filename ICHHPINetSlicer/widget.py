@@ -370,7 +370,6 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The bundled head CT."""
         with self._told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
-            self._on_parameters()  # after a closed scene the node may have its old ID, and no event says that it is new
 
     def _set_window(self, level: float, width: float) -> None:
         volume = self._volume()
@@ -485,10 +484,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 def _volume_in_view() -> Any:
-    """The volume in the red slice view, else the scene's first."""
+    """The scene's volume in the red slice view, else the scene's first; None where there is none."""
     layout = slicer.app.layoutManager()
     view = layout.sliceWidget("Red") if layout is not None else None
     shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
+    if not slicer.mrmlScene.IsNodePresent(shown):  # a view holds on to a closed scene's until it is drawn anew
+        shown = None
     if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
         return shown
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
