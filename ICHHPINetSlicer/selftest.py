@@ -69,6 +69,21 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.app.processEvents()
         check(panel.ui.roundsTable.rowCount == 0, "a closed scene leaves no rounds")
 
+    def test_a_scene_closed_with_a_brush_in_hand(self) -> None:
+        """The brush must be out of the views before the layout is made anew, which would draw it in half a view."""
+        slicer.util.selectModule("ICHHPINet")
+        panel, view = slicer.modules.ICHHPINetWidget, slicer.app.layoutManager().sliceWidget("Red")
+        panel._parameters.volume = made_up_head(slicer.mrmlScene)
+        slicer.app.processEvents()
+        panel.ui.foregroundButton.click()
+        middle = (view.sliceView().width // 2, view.sliceView().height // 2)
+        slicer.util.clickAndDrag(view, start=middle, end=(middle[0] + 9, middle[1]), steps=5)
+        slicer.app.processEvents()
+        check(panel.logic.has_strokes(panel._parameters.volume), "a stroke of the mouse is a stroke")
+        slicer.mrmlScene.Clear(False)
+        slicer.app.processEvents()
+        check(panel._editor.activeEffect() is None, "a closed scene puts the brush away")
+
     def test_the_panel_takes_another_volume_after_a_closed_scene(self) -> None:
         """Closed idle, and in the middle of a round: the next volumes, with the IDs of the old, are taken up."""
         slicer.util.selectModule("ICHHPINet")

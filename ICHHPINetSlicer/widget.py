@@ -118,6 +118,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             closed.volume = closed.target = None
         self._editor.setSegmentationNode(None)
         self._editor.setSourceVolumeNode(None)
+        self._editor.removeViewObservations()  # it keeps the brush while a scene closes; drawn then, it crashes
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
         """A new scene, or one read into this: begin anew if the panel is seen."""
