@@ -118,6 +118,11 @@ def show_mask(one: Round, visible: bool) -> None:
     display.SetSegmentVisibility2DOutline(MASK_ID, visible)
 
 
+def show_fill(one: Round, visible: bool) -> None:
+    """The haemorrhage as outline and fill over the slices, or as the outline alone, for what is laid under it."""
+    one.node.GetDisplayNode().SetSegmentVisibility2DFill(MASK_ID, visible)
+
+
 def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
     """Show the strokes that made a round, faintly, or hide them."""
     display = one.node.GetDisplayNode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 from ichhpinet.resources import bundled_weights
 
 from . import scenarios
+from .controls import WINDOWS
 from .dependencies import engine_python, torch_is_there
 from .logic import ICHHPINetLogic
 from .nodes import FOREGROUND_ID
@@ -68,6 +70,17 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear(False)
         slicer.app.processEvents()
         check(panel.ui.roundsTable.rowCount == 0, "a closed scene leaves no rounds")
+
+    def test_the_sample_opens_in_the_brain_window(self) -> None:
+        """Loaded by the button: taken up after Slicer has given it a window of its own."""
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        panel.ui.sampleButton.click()
+        end = time.monotonic() + scenarios.WAIT_SECONDS
+        while panel._editor.sourceVolumeNode() is None and time.monotonic() < end:
+            slicer.app.processEvents()
+        display = panel._parameters.volume.GetDisplayNode()
+        check((display.GetLevel(), display.GetWindow()) == WINDOWS["brain"], "the window is the brain's")
 
     def test_a_scene_closed_with_a_brush_in_hand(self) -> None:
         """The brush must be out of the views before the layout is made anew, which would draw it in half a view."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
 GREY = 140  # text of rounds that were left behind
+LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
 class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -47,6 +49,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor_node: Any = None
         self._timer: Any = None
         self._soon: Any = None
+        self._loaded_by = 0.0
         self._shortcuts: list[Any] = []
         self._uncertainty: Any = None
         self._next_uncertain = 0
@@ -198,6 +201,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.nextUncertainButton.connect("clicked()", self.onNextUncertain)
         ui.copyButton.connect("clicked()", self.onCopy)
         ui.exportButton.connect("clicked()", self.onExport)
+        for widget in (ui.progressBar, ui.cancelButton):  # they come and go: what is below must not jump
+            policy = widget.sizePolicy
+            policy.setRetainSizeWhenHidden(True)
+            widget.setSizePolicy(policy)
         ui.roundsTable.setColumnCount(len(COLUMNS))
         ui.roundsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
         ui.roundsTable.verticalHeader().setVisible(False)
@@ -385,7 +392,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
         if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
-            self._soon.start()
+            self._loaded_by = time.monotonic() + LOADING_SECONDS
+            self._soon.start(0)
         else:
             self._lay_over()
             self._update()
@@ -397,6 +405,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
         volume = self._volume()
         if not self._is_new(volume):
+            return
+        if volume.GetDisplayNode() is None and time.monotonic() < self._loaded_by:
+            self._soon.start(LOOK_AGAIN_MS)
             return
         with self._told():
             strokes = self.logic.strokes_node(volume)
@@ -434,8 +445,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
             with self._told():
                 self._look(self._looked)
-        overlays.show_uncertainty(volume, self._uncertainty if p.showUncertainty else None)
+        uncertainty = self._uncertainty if p.showUncertainty else None
+        overlays.show_uncertainty(volume, uncertainty)
         if one is not None:
+            rounds.show_fill(one, uncertainty is None)
             rounds.show_strokes(one, p.showUsedStrokes)
             rounds.show_3d(one, p.show3D)
 
