@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
@@ -81,6 +82,25 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
             slicer.app.processEvents()
         display = panel._parameters.volume.GetDisplayNode()
         check((display.GetLevel(), display.GetWindow()) == WINDOWS["brain"], "the window is the brain's")
+
+    def test_what_is_no_ct_is_said_and_the_next_volume_works(self) -> None:
+        """A colour picture and an empty node: a sentence in the panel, nothing to click, no traceback."""
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        colour = slicer.util.addVolumeFromArray(
+            np.ones((3, 4, 5, 3), np.uint8), nodeClassName="vtkMRMLVectorVolumeNode"
+        )
+        for volume, words in (
+            (colour, "3 values a voxel"),
+            (slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty"), "holds no image"),
+        ):
+            panel._parameters.volume = volume
+            slicer.app.processEvents()
+            check(words in panel.ui.statusLabel.text, f"it says: {words}")
+            check(not (panel.ui.refineButton.enabled or panel.ui.foregroundButton.enabled), "nothing can be done")
+        panel._parameters.volume = made_up_head(slicer.mrmlScene)
+        slicer.app.processEvents()
+        check(panel.ui.refineButton.enabled and not panel.ui.statusLabel.text, "a CT can be worked on")
 
     def test_a_scene_closed_with_a_brush_in_hand(self) -> None:
         """The brush must be out of the views before the layout is made anew, which would draw it in half a view."""

@@ -257,14 +257,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRefine(self) -> None:
         """A round from the strokes."""
-        with self._told():
+        with self._told(aloud=True):
             ensure_torch()
             self.logic.refine(self._volume(), self._done, self._failed, self._progress)
             self._working()
 
     def onPropose(self) -> None:
         """A first round without strokes."""
-        with self._told():
+        with self._told(aloud=True):
             ensure_torch()
             self.logic.propose(self._volume(), self._done, self._failed, self._progress)
             self._working()
@@ -295,13 +295,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _failed(self, kind: str, sentence: str) -> None:
         self._say(sentence)
-        if kind == "error":
-            slicer.util.errorDisplay(sentence)
         self._update()
+        if kind != "cancelled":
+            slicer.util.errorDisplay(self.ui.statusLabel.text)
 
     def _walk(self, step: Any) -> None:
         with self._told():
             step(self._volume())
+            self._say("")  # of a round that may be undone now
             self._show_anew()
 
     def _see(self, row: int) -> None:
@@ -357,7 +358,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onCopy(self) -> None:
         """The haemorrhage into the chosen segmentation."""
-        with self._told():
+        with self._told(aloud=True):
             current, target = self.logic.current(self._volume()), self._parameters.target
             if current is None or target is None:
                 raise InputError("there is no round or no segmentation chosen; both are needed to copy")
@@ -370,8 +371,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
         if path and current is not None:
-            with self._told():
-                self.logic.export(self._volume(), current.number, path)
+            with self._told(aloud=True):
+                try:
+                    self.logic.export(self._volume(), current.number, path)
+                except OSError as error:
+                    raise InputError(f"the file cannot be written ({error.strerror}); choose another place") from error
                 self._say(_("Exported."))
 
     def onSample(self) -> None:
@@ -406,7 +410,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         volume = self._volume()
         if not self._is_new(volume):
             return
-        if volume.GetDisplayNode() is None and time.monotonic() < self._loaded_by:
+        loading = volume.GetImageData() is not None and volume.GetDisplayNode() is None
+        if loading and time.monotonic() < self._loaded_by:
             self._soon.start(LOOK_AGAIN_MS)
             return
         with self._told():
@@ -425,6 +430,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._editor.setSourceVolumeNode(volume)
             self._watch(strokes)
             self._lay_over()
+            self._say("")
         self._update()
 
     def _show_anew(self, select_current: bool = True) -> None:
@@ -454,11 +460,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _update(self) -> None:
         ui, volume = self.ui, self._volume()
-        busy, there = self.logic.busy, volume is not None
+        busy, there = self.logic.busy, self.logic.accepts(volume)
         current = self.logic.current(volume) if there else None
         for name in ("foregroundButton", "backgroundButton", "eraseButton"):
             getattr(ui, name).setEnabled(there)
-        ui.sampleButton.setVisible(not there)
+        ui.sampleButton.setVisible(volume is None)
         ui.refineButton.setEnabled(there and not busy)
         ui.proposeButton.setEnabled(there and not busy and current is None)
         ui.undoButton.setEnabled(there and not busy and self.logic.can_undo(volume))
@@ -488,13 +494,15 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What cannot be used is said in the panel, in its own sentence."""
+    def _told(self, aloud: bool = False) -> Iterator[None]:
+        """What cannot be used is said in the panel, in its own sentence; aloud: in a dialog too."""
         try:
             check_slicer()
             yield
         except InputError as error:
             self._say(str(error))
+            if aloud:
+                slicer.util.errorDisplay(self.ui.statusLabel.text)
 
 
 def _volume_in_view() -> Any:

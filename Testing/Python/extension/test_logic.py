@@ -41,6 +41,16 @@ def failures() -> tuple[list[str], Any]:
     return said, lambda kind, sentence: said.append(f"{kind}: {sentence}")
 
 
+def test_a_volume_node_without_an_image_is_not_accepted_and_one_with_is(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    assert logic.accepts(volume) and not logic.accepts(empty) and not logic.accepts(None)
+    with pytest.raises(InputError, match="holds no image"):
+        logic.strokes_node(empty)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
 # -- rounds ----------------------------------------------------------------------------------------------------------
 
 
