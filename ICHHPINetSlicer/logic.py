@@ -284,6 +284,7 @@ class ICHHPINetLogic:
             rounds.show_round(volume, number)
         elif case.strokes.GetScene() is None:  # deleted by the user: what is not submitted went with it
             case.strokes = self._make_strokes(volume)
+        rounds.follow_transform(volume)
         return case
 
     def _idle_case(self, volume: Node) -> _Case:

@@ -210,6 +210,14 @@ def adopt(volume: Node, node: Node) -> None:
     _file_under(volume, node)
 
 
+def follow_transform(volume: Node) -> None:
+    """Put everything that was made for the volume under the transform that the volume is under by now."""
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
+        for node in _belonging(volume, kind):
+            if node.GetParentTransformNode() is not volume.GetParentTransformNode():
+                node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+
+
 def _belonging(volume: Node, kind: str) -> list[Node]:
     scene = volume.GetScene()
     nodes = (scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind)))

@@ -245,6 +245,16 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self.hasObserver(segmentation, event, self._on_stroke):
             self.addObserver(segmentation, event, self._on_stroke)
 
+    def _watch_place(self, volume: Any) -> None:
+        event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        if not self.hasObserver(volume, event, self._on_moved):
+            self.addObserver(volume, event, self._on_moved)
+
+    def _on_moved(self, caller: Any = None, event: Any = None) -> None:
+        """The volume came under another transform: its work goes along."""
+        if caller is self._volume():
+            self.logic.accepts(caller)
+
     def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
         volume = self._volume()
         if volume is None or not self.logic.strokes_changed(volume):
@@ -429,6 +439,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._editor.setSegmentationNode(strokes)
             self._editor.setSourceVolumeNode(volume)
             self._watch(strokes)
+            self._watch_place(volume)
             self._lay_over()
             self._say("")
         self._update()
