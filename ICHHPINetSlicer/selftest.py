@@ -102,6 +102,21 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         slicer.app.processEvents()
         check(panel.ui.refineButton.enabled and not panel.ui.statusLabel.text, "a CT can be worked on")
 
+    def test_a_second_panel_that_is_destroyed_is_not_called_any_more(self) -> None:
+        """Slicer makes one on request, and destroys it without a word."""
+        slicer.util.selectModule("ICHHPINet")
+        panel = slicer.modules.ICHHPINetWidget
+        other = slicer.modules.ichhpinet.createNewWidgetRepresentation()
+        other.setMRMLScene(slicer.mrmlScene)
+        second, slicer.modules.ICHHPINetWidget = other.self(), panel
+        check(second is not panel, "it is another one")
+        other.delete()
+        slicer.app.processEvents()
+        check(second.logic is None and not second.Observations, "no observer and no engine is left of it")
+        panel._parameters.volume = made_up_head(slicer.mrmlScene)
+        slicer.app.processEvents()
+        check(panel.ui.refineButton.enabled, "the first panel works on")
+
     def test_a_scene_closed_with_a_brush_in_hand(self) -> None:
         """The brush must be out of the views before the layout is made anew, which would draw it in half a view."""
         slicer.util.selectModule("ICHHPINet")

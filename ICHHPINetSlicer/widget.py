@@ -63,6 +63,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
+        self._panel.connect("destroyed()", self._destroyed)
         self.logic = ICHHPINetLogic(slicer.mrmlScene, Worker(python=engine_python()))
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * POLL_SECONDS))
@@ -82,17 +83,34 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
-        self._timer.stop()
-        self._soon.stop()
+        if self.logic is None:
+            return
         self._leave()
         self._set_parameters(None)
+        self._panel.setMRMLScene(None)  # a reload only hides it
+        self._let_go()
+
+    def _destroyed(self) -> None:
+        """Slicer destroys a second widget of the module without a cleanup: its buttons are gone, its observers not."""
+        if self.logic is None:
+            return
+        if self._shortcuts:
+            self._leave()
+        if self._parameters is not None:  # disconnectGui would talk to the buttons
+            for tag in self._parameters._guiVtkObserverTags.values():
+                self._parameters.RemoveObserver(tag)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._timer.stop()
+        self._soon.stop()
         self.removeObservers()
         self._editor.setActiveEffectByName("")
         self._editor.setMRMLSegmentEditorNode(None)
         self._editor.setMRMLScene(None)
         self._editor.deleteLater()  # it has no parent that would
-        self._panel.setMRMLScene(None)  # a reload only hides it
         self.logic.close()
+        self._parameters = self.logic = None
 
     def enter(self) -> None:
         """The user comes to this module."""
