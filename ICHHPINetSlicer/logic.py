@@ -23,7 +23,17 @@ from ichhpinet.writing import write_mask
 from . import rounds
 from .engine import Done, Failed, Job, Look, Open, Opened, Refine
 from .history import History, Moment, Strokes
-from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_mask, set_segment, volume_from_node, voxels
+from .nodes import (
+    BACKGROUND_ID,
+    FOREGROUND_ID,
+    Node,
+    check_image,
+    ijk_to_ras,
+    segment_mask,
+    set_segment,
+    volume_from_node,
+    voxels,
+)
 from .rounds import Round
 from .worker import Worker
 
@@ -194,6 +204,14 @@ class ICHHPINetLogic:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    def accepts(self, volume: Node | None) -> bool:
+        """Whether there can be work on this: a volume node of the scene that holds an image, one value a voxel."""
+        try:
+            self._case(volume)
+        except InputError:
+            return False
+        return True
+
     def current(self, volume: Node) -> Round | None:
         """The round that the next one starts from."""
         return rounds.rounds_of(volume).get(self._case(volume).history.now.number or 0)
@@ -255,6 +273,7 @@ class ICHHPINetLogic:
             raise InputError("no volume is chosen; it must be a head CT of this scene")
         case = self._cases.get(volume.GetID())
         if case is None:
+            check_image(volume)
             strokes = self._find_strokes(volume) or self._make_strokes(volume)
             case = _Case(volume, strokes, History((Moment(None, Strokes.none(_shape(volume))),)))
             known = rounds.rounds_of(volume)
@@ -265,6 +284,7 @@ class ICHHPINetLogic:
             rounds.show_round(volume, number)
         elif case.strokes.GetScene() is None:  # deleted by the user: what is not submitted went with it
             case.strokes = self._make_strokes(volume)
+        rounds.follow_transform(volume)
         return case
 
     def _idle_case(self, volume: Node) -> _Case:

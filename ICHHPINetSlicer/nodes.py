@@ -33,19 +33,24 @@ def volume_from_node(node: Node) -> CTVolume:
 
     Raises: InputError for what is no CT: no image, several components, not HU, a sheared grid.
     """
-    image = node.GetImageData() if node is not None else None
-    if image is None:
-        raise InputError("the volume holds no image; it must be a head CT")
-    if image.GetNumberOfScalarComponents() != 1:
-        count = image.GetNumberOfScalarComponents()
-        raise InputError(f"the volume has {count} values a voxel; it must be a CT, with one")
+    check_image(node)
     matrix = RAS_TO_LPS @ ijk_to_ras(node)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
-    hu = voxels(image).astype(np.float32)
+    hu = voxels(node.GetImageData()).astype(np.float32)
     checked = CTVolume.from_array(hu, tuple(spacing[::-1]), tuple(matrix[:3, 3]), direction)
-    values, notes = to_hounsfield(checked.hu, "the volume")
+    values, notes = to_hounsfield(checked.hu, "the volume", otherwise="as scanners give them: choose a head CT")
     return checked if not notes else CTVolume(values, checked.spacing_mm, checked.origin, checked.direction, notes)
+
+
+def check_image(node: Node) -> None:
+    """Raises: InputError for a volume node with no image, or with several values a voxel."""
+    image = node.GetImageData() if node is not None else None
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise InputError("the volume holds no image; it must be a head CT")
+    count = image.GetNumberOfScalarComponents()
+    if count != 1:
+        raise InputError(f"the volume has {count} values a voxel; it must be a CT, with one")
 
 
 def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:

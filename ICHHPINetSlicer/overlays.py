@@ -14,8 +14,9 @@ from .rounds import Round
 KIND = "ICHHPINet.Overlay"  # attribute: "changes" or "uncertainty"
 ADDED_ID, REMOVED_ID = "Added", "Removed"
 ADDED_RGB, REMOVED_RGB = (0.30, 0.75, 0.35), (0.85, 0.35, 0.85)  # green and purple: told apart by the colour-blind
-UNCERTAIN = 64  # of 255: below, nothing is drawn
-UNCERTAINTY_OPACITY = 0.45
+UNCERTAIN = 32  # of 255: below, nothing is drawn
+UNCERTAINTY_OPACITY = 0.7
+UNCERTAINTY_RANGE = (-96, 160)  # where the colours begin and end: what is drawn starts half-way, in their bright half
 COLOURS = "vtkMRMLColorTableNodeFileViridis.txt"  # Slicer's own; WARM where the scene lacks it
 WARM = "ICH uncertainty colours"
 WARM_ENDS_RGB = (0.45, 0.10, 0.35), (1.0, 0.85, 0.25)  # dark to light, so that it reads without telling hues apart
@@ -62,7 +63,7 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_colours(display.GetScene()).GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0, 255)
+    display.SetWindowLevelMinMax(*UNCERTAINTY_RANGE)
     display.SetThreshold(UNCERTAIN, 255)
     display.ApplyThresholdOn()
     _in_slice_views(volume, node, UNCERTAINTY_OPACITY)

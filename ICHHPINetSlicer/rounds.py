@@ -118,6 +118,11 @@ def show_mask(one: Round, visible: bool) -> None:
     display.SetSegmentVisibility2DOutline(MASK_ID, visible)
 
 
+def show_fill(one: Round, visible: bool) -> None:
+    """The haemorrhage as outline and fill over the slices, or as the outline alone, for what is laid under it."""
+    one.node.GetDisplayNode().SetSegmentVisibility2DFill(MASK_ID, visible)
+
+
 def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
     """Show the strokes that made a round, faintly, or hide them."""
     display = one.node.GetDisplayNode()
@@ -203,6 +208,14 @@ def adopt(volume: Node, node: Node) -> None:
     if hasattr(node, "SetAndObserveTransformNodeID"):
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     _file_under(volume, node)
+
+
+def follow_transform(volume: Node) -> None:
+    """Put everything that was made for the volume under the transform that the volume is under by now."""
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
+        for node in _belonging(volume, kind):
+            if node.GetParentTransformNode() is not volume.GetParentTransformNode():
+                node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
 
 
 def _belonging(volume: Node, kind: str) -> list[Node]:

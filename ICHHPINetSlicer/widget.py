@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
 GREY = 140  # text of rounds that were left behind
+LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
 class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -47,6 +49,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._editor_node: Any = None
         self._timer: Any = None
         self._soon: Any = None
+        self._loaded_by = 0.0
         self._shortcuts: list[Any] = []
         self._uncertainty: Any = None
         self._next_uncertain = 0
@@ -60,6 +63,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
+        self._panel.connect("destroyed()", self._destroyed)
         self.logic = ICHHPINetLogic(slicer.mrmlScene, Worker(python=engine_python()))
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * POLL_SECONDS))
@@ -79,17 +83,34 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
-        self._timer.stop()
-        self._soon.stop()
+        if self.logic is None:
+            return
         self._leave()
         self._set_parameters(None)
+        self._panel.setMRMLScene(None)  # a reload only hides it
+        self._let_go()
+
+    def _destroyed(self) -> None:
+        """Slicer destroys a second widget of the module without a cleanup: its buttons are gone, its observers not."""
+        if self.logic is None:
+            return
+        if self._shortcuts:
+            self._leave()
+        if self._parameters is not None:  # disconnectGui would talk to the buttons
+            for tag in self._parameters._guiVtkObserverTags.values():
+                self._parameters.RemoveObserver(tag)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._timer.stop()
+        self._soon.stop()
         self.removeObservers()
         self._editor.setActiveEffectByName("")
         self._editor.setMRMLSegmentEditorNode(None)
         self._editor.setMRMLScene(None)
         self._editor.deleteLater()  # it has no parent that would
-        self._panel.setMRMLScene(None)  # a reload only hides it
         self.logic.close()
+        self._parameters = self.logic = None
 
     def enter(self) -> None:
         """The user comes to this module."""
@@ -118,6 +139,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             closed.volume = closed.target = None
         self._editor.setSegmentationNode(None)
         self._editor.setSourceVolumeNode(None)
+        self._editor.removeViewObservations()  # it keeps the brush while a scene closes; drawn then, it crashes
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
         """A new scene, or one read into this: begin anew if the panel is seen."""
@@ -197,6 +219,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.nextUncertainButton.connect("clicked()", self.onNextUncertain)
         ui.copyButton.connect("clicked()", self.onCopy)
         ui.exportButton.connect("clicked()", self.onExport)
+        for widget in (ui.progressBar, ui.cancelButton):  # they come and go: what is below must not jump
+            policy = widget.sizePolicy
+            policy.setRetainSizeWhenHidden(True)
+            widget.setSizePolicy(policy)
         ui.roundsTable.setColumnCount(len(COLUMNS))
         ui.roundsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
         ui.roundsTable.verticalHeader().setVisible(False)
@@ -237,6 +263,16 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self.hasObserver(segmentation, event, self._on_stroke):
             self.addObserver(segmentation, event, self._on_stroke)
 
+    def _watch_place(self, volume: Any) -> None:
+        event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        if not self.hasObserver(volume, event, self._on_moved):
+            self.addObserver(volume, event, self._on_moved)
+
+    def _on_moved(self, caller: Any = None, event: Any = None) -> None:
+        """The volume came under another transform: its work goes along."""
+        if caller is self._volume():
+            self.logic.accepts(caller)
+
     def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
         volume = self._volume()
         if volume is None or not self.logic.strokes_changed(volume):
@@ -249,14 +285,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRefine(self) -> None:
         """A round from the strokes."""
-        with self._told():
+        with self._told(aloud=True):
             ensure_torch()
             self.logic.refine(self._volume(), self._done, self._failed, self._progress)
             self._working()
 
     def onPropose(self) -> None:
         """A first round without strokes."""
-        with self._told():
+        with self._told(aloud=True):
             ensure_torch()
             self.logic.propose(self._volume(), self._done, self._failed, self._progress)
             self._working()
@@ -287,13 +323,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _failed(self, kind: str, sentence: str) -> None:
         self._say(sentence)
-        if kind == "error":
-            slicer.util.errorDisplay(sentence)
         self._update()
+        if kind != "cancelled":
+            slicer.util.errorDisplay(self.ui.statusLabel.text)
 
     def _walk(self, step: Any) -> None:
         with self._told():
             step(self._volume())
+            self._say("")  # of a round that may be undone now
             self._show_anew()
 
     def _see(self, row: int) -> None:
@@ -349,7 +386,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onCopy(self) -> None:
         """The haemorrhage into the chosen segmentation."""
-        with self._told():
+        with self._told(aloud=True):
             current, target = self.logic.current(self._volume()), self._parameters.target
             if current is None or target is None:
                 raise InputError("there is no round or no segmentation chosen; both are needed to copy")
@@ -362,15 +399,17 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
         if path and current is not None:
-            with self._told():
-                self.logic.export(self._volume(), current.number, path)
+            with self._told(aloud=True):
+                try:
+                    self.logic.export(self._volume(), current.number, path)
+                except OSError as error:
+                    raise InputError(f"the file cannot be written ({error.strerror}); choose another place") from error
                 self._say(_("Exported."))
 
     def onSample(self) -> None:
         """The bundled head CT."""
         with self._told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
-            self._on_parameters()  # after a closed scene the node may have its old ID, and no event says that it is new
 
     def _set_window(self, level: float, width: float) -> None:
         volume = self._volume()
@@ -385,7 +424,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
         if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
-            self._soon.start()
+            self._loaded_by = time.monotonic() + LOADING_SECONDS
+            self._soon.start(0)
         else:
             self._lay_over()
             self._update()
@@ -397,6 +437,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
         volume = self._volume()
         if not self._is_new(volume):
+            return
+        loading = volume.GetImageData() is not None and volume.GetDisplayNode() is None
+        if loading and time.monotonic() < self._loaded_by:
+            self._soon.start(LOOK_AGAIN_MS)
             return
         with self._told():
             strokes = self.logic.strokes_node(volume)
@@ -413,7 +457,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._editor.setSegmentationNode(strokes)
             self._editor.setSourceVolumeNode(volume)
             self._watch(strokes)
+            self._watch_place(volume)
             self._lay_over()
+            self._say("")
         self._update()
 
     def _show_anew(self, select_current: bool = True) -> None:
@@ -434,18 +480,20 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
             with self._told():
                 self._look(self._looked)
-        overlays.show_uncertainty(volume, self._uncertainty if p.showUncertainty else None)
+        uncertainty = self._uncertainty if p.showUncertainty else None
+        overlays.show_uncertainty(volume, uncertainty)
         if one is not None:
+            rounds.show_fill(one, uncertainty is None)
             rounds.show_strokes(one, p.showUsedStrokes)
             rounds.show_3d(one, p.show3D)
 
     def _update(self) -> None:
         ui, volume = self.ui, self._volume()
-        busy, there = self.logic.busy, volume is not None
+        busy, there = self.logic.busy, self.logic.accepts(volume)
         current = self.logic.current(volume) if there else None
         for name in ("foregroundButton", "backgroundButton", "eraseButton"):
             getattr(ui, name).setEnabled(there)
-        ui.sampleButton.setVisible(not there)
+        ui.sampleButton.setVisible(volume is None)
         ui.refineButton.setEnabled(there and not busy)
         ui.proposeButton.setEnabled(there and not busy and current is None)
         ui.undoButton.setEnabled(there and not busy and self.logic.can_undo(volume))
@@ -460,8 +508,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         table = self.ui.roundsTable
         table.setRowCount(len(rows))
         for index, row in enumerate(rows):
-            percent = "" if row.delta_percent is None else f"{row.delta_percent:+.0f}"
-            texts = (str(row.number), f"{row.volume_ml:.1f}", f"{row.delta_ml:+.1f}", percent, str(row.strokes))
+            percent = "" if row.delta_percent is None else f"{round(row.delta_percent):+d}"
+            delta = f"{round(row.delta_ml, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
+            texts = (str(row.number), f"{row.volume_ml:.1f}", delta, percent, str(row.strokes))
             for column, text in enumerate((*texts, f"{row.seconds:.1f}")):
                 cell = qt.QTableWidgetItem(text)
                 cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
@@ -475,20 +524,24 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What cannot be used is said in the panel, in its own sentence."""
+    def _told(self, aloud: bool = False) -> Iterator[None]:
+        """What cannot be used is said in the panel, in its own sentence; aloud: in a dialog too."""
         try:
             check_slicer()
             yield
         except InputError as error:
             self._say(str(error))
+            if aloud:
+                slicer.util.errorDisplay(self.ui.statusLabel.text)
 
 
 def _volume_in_view() -> Any:
-    """The volume in the red slice view, else the scene's first."""
+    """The scene's volume in the red slice view, else the scene's first; None where there is none."""
     layout = slicer.app.layoutManager()
     view = layout.sliceWidget("Red") if layout is not None else None
     shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
+    if not slicer.mrmlScene.IsNodePresent(shown):  # a view holds on to a closed scene's until it is drawn anew
+        shown = None
     if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
         return shown
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")

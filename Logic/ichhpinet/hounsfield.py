@@ -68,12 +68,16 @@ TABLE = (  # the first row that fits decides
 
 
 def to_hounsfield(
-    values: NDArray[np.float32], name: str, window: tuple[float, float] | None = None
+    values: NDArray[np.float32],
+    name: str,
+    window: tuple[float, float] | None = None,
+    otherwise: str = "or give the window (level, width) that they show",
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """HU and the notes about how they came about.
 
     values: (D, H, W) float32, finite. name: what to call the file in an error.
     window: (level, width) in HU: the values are a picture of that window, see `unwindow`; None: TABLE decides.
+    otherwise: the way out that ends the refusal.
 
     Raises InputError for values that no row accepts.
     """
@@ -86,10 +90,7 @@ def to_hounsfield(
         raise InputError(f"every voxel of {name} is {low:g}; it must be a CT")
     row = matching_row(values)
     if row.action == REFUSE:
-        raise InputError(
-            f"{name} is {row.what}: its values run from {low:g} to {high:g}; they must be HU, "
-            "or give the window (level, width) that they show"
-        )
+        raise InputError(f"{name} is {row.what}: its values run from {low:g} to {high:g}; they must be HU, {otherwise}")
     notes = (row.note.format(low=low, high=high),) if row.note else ()
     if row.action == OFFSET:
         return values - np.float32(RAW_OFFSET_HU), notes

@@ -41,6 +41,33 @@ def failures() -> tuple[list[str], Any]:
     return said, lambda kind, sentence: said.append(f"{kind}: {sentence}")
 
 
+def test_a_volume_node_without_an_image_is_not_accepted_and_one_with_is(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    assert logic.accepts(volume) and not logic.accepts(empty) and not logic.accepts(None)
+    with pytest.raises(InputError, match="holds no image"):
+        logic.strokes_node(empty)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_the_work_goes_along_when_the_volume_comes_under_a_transform(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    mask = mask_of(logic, volume)
+    moved = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    volume.SetAndObserveTransformNodeID(moved.GetID())
+    assert np.array_equal(mask_of(logic, volume), mask)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    assert refine(logic, volume).parent == 1
+    for node in (logic.strokes_node(volume), *(one.node for one in rounds.rounds_of(volume).values())):
+        assert node.GetParentTransformNode() is moved
+    volume.SetAndObserveTransformNodeID(None)
+    assert logic.undo(volume) and logic.strokes_node(volume).GetParentTransformNode() is None
+
+
 # -- rounds ----------------------------------------------------------------------------------------------------------
 
 

@@ -171,6 +171,12 @@ def test_what_is_no_ct_is_refused_by_name(scene: Any, volume: Any) -> None:
         volume_from_node(volume)
 
 
+def test_values_that_are_not_hu_are_refused_with_a_way_out_that_slicer_has(scene: Any, volume: Any) -> None:
+    voxels(volume.GetImageData())[:] = np.arange(voxels(volume.GetImageData()).size).reshape(5, 16, 16)
+    with pytest.raises(InputError, match="not HU: its values run from 0 to 1279; .*choose a head CT"):
+        volume_from_node(volume)
+
+
 def test_a_sheared_grid_is_refused(scene: Any, volume: Any) -> None:
     sheared = np.eye(4)
     sheared[0, 1] = 0.3
