@@ -150,8 +150,10 @@ def test_a_finished_run_ships_the_head_that_was_trained_last_and_is_not_finished
     trainer = Trainer(recipe, tmp_path, supply=supply)
     trainer.run()
     assert trainer.done
+    before = Toys.asked
     finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step)
     asked = Toys.asked
+    assert asked == before + recipe.border.passes == before + 2
     finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step)
     assert Toys.asked == asked
     export(tmp_path, tmp_path / "weights.pt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,14 @@ def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, s
         save_state(place / "soup", state)
     network.load_state_dict(state["network"])
     if recipe.border.minutes and network.boundary is not None and not (config.volume_only or config.slice_only):
-        files = play(network, network.boundary, recipe, recipe.border, supply, place / "rounds")
-        trainer = BorderTrainer(network.boundary, recipe.border, place / "border")
-        judged = trainer.run(files)
-        network.boundary.load_state_dict(trainer.averaged.state_dict())
+        files: list[Path] = []
+        judged: dict[str, float] = {}
+        for number in range(recipe.border.passes):
+            border = replace(recipe.border, seed=recipe.border.seed * recipe.border.passes + number)
+            files += play(network, network.boundary, recipe, border, supply, place / f"rounds-{number}")
+            trainer = BorderTrainer(network.boundary, border, place / f"border-{number}")
+            judged = trainer.run(files)
+            network.boundary.load_state_dict(trainer.averaged.state_dict())
         state = state | {f"border_{name}": value for name, value in judged.items()}
     save_state(place, state | {"network": {k: v.cpu() for k, v in network.state_dict().items()}})
 

@@ -124,8 +124,11 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
     if any(not weight >= 0 for weight in recipe.loss.__dict__.values()):
         raise InputError(f"the loss weights are {recipe.loss}; each must be 0 or more")
-    if any(not value >= 0 for value in recipe.border.__dict__.values()) or recipe.border.batch < 1:
-        raise InputError(f"the border's recipe is {recipe.border}; each must be 0 or more, batch 1 or more")
+    if (
+        any(not value >= 0 for value in recipe.border.__dict__.values())
+        or min(recipe.border.batch, recipe.border.passes) < 1
+    ):
+        raise InputError(f"the border's recipe is {recipe.border}; each must be 0 or more, batch and passes 1 or more")
     if recipe.border.minutes and not recipe.border.play_minutes:
         raise InputError("border.play_minutes is 0; it must be above 0 where border.minutes is")
     _check_network(recipe)

@@ -12,8 +12,12 @@ from ..losses import LossWeights
 
 @dataclass(frozen=True)
 class BorderRecipe:
-    """The boundary head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none."""
+    """The boundary head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none.
 
+    passes: so many times both; from the second on the rounds are played with the head as the pass before left it.
+    """
+
+    passes: int = 2
     play_minutes: float = 0.0
     minutes: float = 0.0
     learning_rate: float = 1.5e-3
@@ -85,7 +89,7 @@ RECIPES = {
         minutes=200.0,
         volume_first=0.2,
         soup=4,
-        border=BorderRecipe(play_minutes=40.0, minutes=40.0),
+        border=BorderRecipe(play_minutes=20.0, minutes=20.0),
     ),
     # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
     # The paper names no size for an epoch on endless synthetic heads; here it is EPOCH_STEPS.
