@@ -1,4 +1,4 @@
-"""Where the line is drawn: the threshold of greatest expected Dice, moved to probability 0.5."""
+"""Where the line is drawn: the threshold of greatest expected Dice, and what corrections say about it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from torch import Tensor
 BINS = 100  # of probability
 LEAST = 0.02  # voxels less likely than this do not count: there are millions, and all are outside
 THRESHOLDS = (0.2, 0.5)  # never beyond: a few faint voxels must not become a lesion
+
+GAIN = 2.0  # logits, where corrections are many and all of one kind
+STEADY_MM2 = 40.0  # so much paint moves the line by half of that: a dab or two says little
+KEPT = 0.8  # of what the rounds before have said
+BOLDEST = 2.0
 
 
 def lean(logits: Tensor) -> float:
@@ -30,3 +35,19 @@ def lean(logits: Tensor) -> float:
     expected_dice = float((2 * blood / (voxels + blood[-1])).max())
     threshold = min(THRESHOLDS[1], max(THRESHOLDS[0], expected_dice / 2))
     return -math.log(threshold / (1 - threshold))
+
+
+def boldness(before: float, previous: Tensor, new: Tensor, pixel_mm2: float) -> float:
+    """What to add to the logits of a round because of what its strokes contradict.
+
+    Strokes are drawn where the mask is wrong. Where more paint goes on what was missed than on what was too much, the
+    mask is too small in other places too, and the next one is drawn more generously, and the other way round. Paint
+    that agrees with the mask says nothing.
+
+    before: the last round's. previous: (d, h, w) its probability. new: (2, d, h, w) bool, this round's strokes,
+    foreground and background. pixel_mm2: area of a voxel in plane. Returns: in [-2, 2].
+    """
+    missed, extra = new[0] & (previous < 0.5), new[1] & (previous >= 0.5)
+    missed_mm2, extra_mm2 = (float(voxels.sum()) * pixel_mm2 for voxels in (missed, extra))
+    told = GAIN * (missed_mm2 - extra_mm2) / (missed_mm2 + extra_mm2 + STEADY_MM2)
+    return max(-BOLDEST, min(BOLDEST, KEPT * before + told))

@@ -53,6 +53,7 @@ class RoundState:
     painted: (2, d, h, w) bool, all strokes so far on the working grid.
     probability: (d, h, w) uint8, 255 = 1. uncertainty: (d, h/2, w/2) uint8, 255 = 1.
     corrected: working slices that the user has touched. masks: (n, h, w) uint8, M_r of each of them.
+    boldness: logits that corrections have added, see `decision.boldness`.
     """
 
     number: int
@@ -68,6 +69,7 @@ class RoundState:
     uncertainty: Packed
     corrected: tuple[int, ...]
     masks: Packed
+    boldness: float = 0.0
 
     PACKED = (
         "foreground",

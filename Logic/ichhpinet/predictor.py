@@ -148,11 +148,13 @@ class Predictor:
         touched: Tensor,
         memory: Memory,
         tick: Callable[[float], None],
+        boldness: float = 0.0,
     ) -> RoundArrays:
         """One round: a function of the image, the state and the strokes, and of nothing else.
 
         previous: (d, h, w) probability before the round. painted: (2, d, h, w) bool, all strokes so far.
-        touched: (d,) bool, slices painted on in this round. Raises what `tick` raises.
+        touched: (d,) bool, slices painted on in this round. boldness: logits added to the result, see
+        `decision.boldness`. Raises what `tick` raises.
         """
         spacing = torch.tensor([encoded.grid.spacing_mm], dtype=torch.float32)
         before, strokes, slices = (tensor[None].to(self.device) for tensor in (previous, painted, touched))
@@ -160,7 +162,7 @@ class Predictor:
         outputs = self._network(inputs, encoded.features, memory, tick)
         logits, volume = outputs.logits[0] / self._temperature, outputs.volume_logits
         if bool(painted[0].any()):  # a proposal must not lean: there may be no blood at all
-            logits = logits + lean(logits)
+            logits = logits + lean(logits) + boldness
         probability = torch.sigmoid(logits).cpu()
         if volume is None:
             return RoundArrays(probability, None, outputs.memory)

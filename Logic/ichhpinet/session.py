@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ichhpinet.decision import boldness
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
 from ichhpinet.networks import Memory
@@ -130,15 +131,17 @@ class Session:
         grid, before = self._encoded.grid, self._states[self._current] if self._current is not None else None
         new = working_strokes(strokes, grid, partial(tick, 0.02))
         painted, foreground, background = new, strokes.foreground, strokes.background
-        previous, memory = torch.zeros(grid.shape), Memory.empty(self._encoded.image)
+        previous, memory, bold = torch.zeros(grid.shape), Memory.empty(self._encoded.image), 0.0
         if before is not None:
             painted = torch.stack(_newest(*torch.from_numpy(before.painted.array()), *new))
             old = before.foreground.array().astype(bool), before.background.array().astype(bool)
             foreground, background = _newest(*old, foreground, background)
             previous, memory = from_bytes(before.probability), before.memory(self._encoded.image.device)
+            if before.corrected:  # a proposal is timid on purpose: to contradict it says nothing about the line
+                bold = boldness(before.boldness, previous, new, grid.pixel_mm**2)
         touched = new.any(0).flatten(1).any(1)
         arrays = self._predictor.compute_round(
-            self._encoded, previous, painted, touched, memory, lambda fraction: tick(0.05 + 0.9 * fraction)
+            self._encoded, previous, painted, touched, memory, lambda fraction: tick(0.05 + 0.9 * fraction), bold
         )
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
@@ -156,6 +159,7 @@ class Session:
             uncertainty=to_bytes(round_uncertainty(arrays.probability, arrays.volume_probability, painted)),
             corrected=tuple(remembered.tolist()),
             masks=to_bytes(arrays.memory.masks[0].cpu()[remembered]),
+            boldness=bold,
             seconds=time.perf_counter() - began,
         )
 

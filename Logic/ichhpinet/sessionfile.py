@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ichhpinet.decision import BOLDEST
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState
 
 FORMAT = "ichhpinet session 1"
-PLAIN = ("number", "parent", "seconds", "volume_ml", "corrected")
+PLAIN = ("number", "parent", "seconds", "volume_ml", "corrected", "boldness")
 
 Shape = tuple[int, ...]
 
@@ -140,8 +141,15 @@ def _read_round(archive: zipfile.ZipFile, entry: dict[str, Any]) -> RoundState:
         seconds=float(entry["seconds"]),
         volume_ml=float(entry["volume_ml"]),
         corrected=tuple(_whole(n) for n in entry["corrected"]),
+        boldness=_bold(entry.get("boldness", 0.0)),  # sessions of 0.1 have none
         **packed,
     )
+
+
+def _bold(value: object) -> float:
+    if not isinstance(value, (int, float)) or not abs(value) <= BOLDEST:
+        raise InputError(f"the session holds a boldness of {value!r}; it must be within {BOLDEST}, as `save` wrote it")
+    return float(value)
 
 
 def _whole(value: object) -> int:

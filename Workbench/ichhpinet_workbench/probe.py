@@ -51,11 +51,12 @@ class ProbedPredictor(Predictor):
         touched: Tensor,
         memory: Memory,
         tick: Callable[[float], None],
+        boldness: float = 0.0,
     ) -> RoundArrays:
         """As Predictor's, and everything that its modules gave is kept."""
         modules = {"vim": self.network.vim, "sim": self.network.sim.encoder, "fcm": self.network.fcm}
         with _caught(modules) as caught:
-            arrays = super().compute_round(encoded, previous, painted, touched, memory, tick)
+            arrays = super().compute_round(encoded, previous, painted, touched, memory, tick, boldness)
         volume = [level[0] for level in caught["vim"][-1][1]] if caught["vim"] else []
         slices = [torch.cat(level) for level in zip(*caught["sim"], strict=True)]
         converted = list(caught["fcm"][-1]) if caught["fcm"] else []

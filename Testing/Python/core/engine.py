@@ -128,7 +128,14 @@ class QuickPredictor(Predictor):
         return EncodedVolume(grid, torch.zeros(1, *grid.shape), None)  # type: ignore[arg-type]
 
     def compute_round(
-        self, encoded: EncodedVolume, previous: Any, painted: Any, touched: Any, memory: Memory, tick: Any
+        self,
+        encoded: EncodedVolume,
+        previous: Any,
+        painted: Any,
+        touched: Any,
+        memory: Memory,
+        tick: Any,
+        boldness: float = 0.0,
     ) -> RoundArrays:
         """Noise, and every slice corrected so far."""
         if self.fails:

@@ -1,4 +1,4 @@
-"""The line is drawn where the expected Dice is greatest."""
+"""The line is drawn where the expected Dice is greatest, and moved by what the strokes contradict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.decision import THRESHOLDS, lean
+from ichhpinet.decision import BOLDEST, GAIN, KEPT, STEADY_MM2, THRESHOLDS, boldness, lean
 
 
 def logit(probability: float) -> float:
@@ -48,3 +48,49 @@ def test_no_other_threshold_has_a_greater_expected_dice(probabilities: list[floa
     if threshold in (pytest.approx(THRESHOLDS[0]), pytest.approx(THRESHOLDS[1])):
         return  # held back by the limits, on purpose
     assert expected(kept) >= expected(best) - 0.02  # the histogram's bins are 0.01 wide
+
+
+PREVIOUS = torch.zeros(2, 10, 20)
+PREVIOUS[:, :, :10] = 0.9  # the mask before: the left half
+
+
+def painted(foreground: tuple[slice, slice], background: tuple[slice, slice] = (slice(0), slice(0))) -> torch.Tensor:
+    new = torch.zeros(2, *PREVIOUS.shape, dtype=torch.bool)
+    new[0, 0][foreground] = True
+    new[1, 0][background] = True
+    return new
+
+
+def test_paint_on_what_was_missed_makes_the_next_mask_larger() -> None:
+    missed = painted((slice(0, 4), slice(10, 20)))  # 40 voxels
+    assert boldness(0.0, PREVIOUS, missed, 1.0) == pytest.approx(GAIN * 40 / (40 + STEADY_MM2))
+
+
+def test_paint_on_what_was_too_much_makes_it_smaller_by_as_much() -> None:
+    extra = painted((slice(0), slice(0)), (slice(0, 4), slice(0, 10)))
+    assert boldness(0.0, PREVIOUS, extra, 1.0) == pytest.approx(-GAIN * 40 / (40 + STEADY_MM2))
+
+
+def test_paint_that_agrees_with_the_mask_says_nothing() -> None:
+    agreeing = painted((slice(0, 9), slice(0, 10)), (slice(0, 9), slice(10, 20)))
+    assert boldness(0.0, PREVIOUS, agreeing, 1.0) == 0.0
+
+
+def test_what_was_said_before_fades() -> None:
+    nothing = torch.zeros(2, *PREVIOUS.shape, dtype=torch.bool)
+    assert boldness(1.0, PREVIOUS, nothing, 1.0) == pytest.approx(KEPT)
+
+
+def test_a_stroke_counts_by_its_area_not_by_its_voxels() -> None:
+    coarse = painted((slice(0, 4), slice(10, 20)))
+    fine = painted((slice(0, 8), slice(10, 20)))
+    assert boldness(0.0, PREVIOUS, coarse, 1.0) == pytest.approx(boldness(0.0, PREVIOUS, fine, 0.5))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-BOLDEST, BOLDEST), st.floats(0.01, 4.0))
+def test_it_stays_within_its_limits(seed: int, before: float, pixel_mm2: float) -> None:
+    random = torch.Generator().manual_seed(seed)
+    share = torch.rand(2, 1, 1, 1, generator=random)
+    new = torch.rand(2, *PREVIOUS.shape, generator=random) < share
+    assert -BOLDEST <= boldness(before, PREVIOUS, new, pixel_mm2) <= BOLDEST

@@ -1,0 +1,102 @@
+"""What is painted against the mask makes later masks of the session larger or smaller."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ichhpinet as hp
+from core.engine import small_ct, stroke
+from ichhpinet.decision import BOLDEST
+from ichhpinet.memory import RoundState
+from ichhpinet.networks import Memory
+from ichhpinet.predictor import Predictor
+from ichhpinet.session import Session
+from ichhpinet.sessionfile import read_session
+from ichhpinet.volume import CTVolume
+
+ROWS = slice(2, 14)
+
+
+def last(session: Session, path: Path) -> RoundState:
+    """The state of the current round, as it is kept."""
+    session.save(path)
+    saved = read_session(path)
+    assert saved.current is not None
+    return saved.states[saved.current]
+
+
+def against(session: Session, wrong: str) -> hp.Scribbles:
+    """Paint on half a slice of what the mask has outside ("missed"), or of what it has inside ("extra")."""
+    mask = np.zeros(session.volume.shape, bool) if session.current is None else session.current.mask
+    wanted = mask if wrong == "extra" else ~mask
+    slice_ = int(wanted[:, ROWS, ROWS].sum(axis=(1, 2)).argmax())
+    painted = np.zeros_like(mask)
+    painted[slice_, ROWS, ROWS] = wanted[slice_, ROWS, ROWS]
+    nothing = np.zeros_like(mask)
+    return hp.Scribbles(nothing, painted) if wrong == "extra" else hp.Scribbles(painted, nothing)
+
+
+def test_the_first_strokes_and_those_after_a_proposal_say_nothing(session: Session, tmp_path: Path) -> None:
+    session.propose()
+    assert last(session, tmp_path / "s").boldness == 0.0
+    session.refine(hp.Scribbles(stroke((2, 7, 7)), stroke((2, 1, 1))))
+    assert last(session, tmp_path / "s").boldness == 0.0
+
+
+def test_a_correction_moves_the_line_its_way_and_an_undo_takes_that_back(session: Session, tmp_path: Path) -> None:
+    session.refine(hp.Scribbles(stroke((2, 7, 7)), stroke((2, 1, 1))))
+    mask = session.current.mask  # type: ignore[union-attr]
+    wrong = [name for name, there in (("missed", ~mask), ("extra", mask)) if there[:, ROWS, ROWS].sum() > 40]
+    assert wrong
+    for name in wrong:
+        session.refine(against(session, name))
+        said = last(session, tmp_path / "s").boldness
+        assert said > 0 if name == "missed" else said < 0
+        session.undo()
+        assert last(session, tmp_path / "s").boldness == 0.0
+
+
+def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Predictor, ct: CTVolume) -> None:
+    encoded = predictor.encode(ct)
+    shape = encoded.grid.shape
+    painted = torch.zeros(2, *shape, dtype=torch.bool)
+    painted[0, 1, 6:9, 6:9] = True
+    touched = painted.any(0).flatten(1).any(1)
+    arguments = encoded, torch.zeros(shape), painted, touched, Memory.empty(encoded.image), lambda fraction: None
+    timid, plain, bold = (predictor.compute_round(*arguments, boldness) for boldness in (-BOLDEST, 0.0, BOLDEST))
+    assert (timid.probability < plain.probability).all() and (plain.probability < bold.probability).all()
+    assert torch.equal(plain.memory.masks, bold.memory.masks)
+
+
+def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:
+    ct = small_ct()
+    session = predictor.open(ct)
+    session.refine(hp.Scribbles(stroke((2, 7, 7)), stroke((2, 1, 1))))
+    wrong = "extra" if session.current.mask[:, ROWS, ROWS].mean() > 0.5 else "missed"  # type: ignore[union-attr]
+    session.refine(against(session, wrong))
+    before = last(session, tmp_path / "s").boldness
+    restored = Session.restore(tmp_path / "s", predictor, ct)
+    assert before and last(restored, tmp_path / "again").boldness == before
+    strokes = hp.Scribbles(stroke((3, 3, 3)))
+    assert np.array_equal(session.refine(strokes).probability, restored.refine(strokes).probability)
+
+
+def test_a_session_kept_before_corrections_were_counted_opens(session: Session, tmp_path: Path) -> None:
+    session.refine(hp.Scribbles(stroke((2, 7, 7))))
+    session.save(tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "new") as source, zipfile.ZipFile(tmp_path / "old", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "session.json":
+                index = json.loads(content)
+                for entry in index["rounds"]:
+                    del entry["boldness"]
+                content = json.dumps(index).encode()
+            target.writestr(name, content)
+    assert read_session(tmp_path / "old").states[1].boldness == pytest.approx(0.0)
