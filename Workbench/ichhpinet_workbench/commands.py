@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NETWORK = "ichhpinet"
 GALLERY = 12  # cases
+PLANES = ("axial", "coronal", "sagittal")  # the validation cases lie so: across axis 0, 1, 2
 CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
 
 
@@ -27,6 +28,7 @@ def register_evaluate(subparsers: Any) -> None:
     parser.add_argument("--peer-rounds", type=int, default=5, help="rounds of the other methods, the slower ones")
     parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), default=[*CLASSIC, NETWORK])
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
+    parser.add_argument("--plane", choices=PLANES, default=PLANES[0], help="the views that are painted in")
     parser.add_argument("--again", action="store_true", help="measure again instead of going on with the folder's CSVs")
     parser.add_argument("--cache", type=Path, help="folder that keeps the cases once made (about 0.6 GB)")
     add_study_options(parser)
@@ -72,6 +74,7 @@ def _run_validation(arguments: argparse.Namespace) -> int:
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     cases = validation_cases()[: arguments.cases]
     cases += () if arguments.cases else validation_cases(blood=False)
+    reader = Reader(arguments.hand, axis=PLANES.index(arguments.plane))
     contestants = {}
     for method in arguments.methods:
         file = arguments.out / f"{method}.csv"
@@ -79,7 +82,7 @@ def _run_validation(arguments: argparse.Namespace) -> int:
             file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
         rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, arguments.peer_rounds)
-        contestants[method] = Contestant(predictor, file, Setup(rounds, Reader(arguments.hand), identity))
+        contestants[method] = Contestant(predictor, file, Setup(rounds, reader, identity))
     with Bar("evaluate") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
     if NETWORK in results:

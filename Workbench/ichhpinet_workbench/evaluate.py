@@ -20,13 +20,14 @@ from ichhpinet.metrics import dice, hd95_mm
 from .keptmasks import keep_mask, mask_path
 from .regions import Bool, bounding_box
 from .rounds import Predictor, Reader, Turn, play
+from .texture import noise_texture
 from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
 
 KEPT_ROUND = 5  # the gallery shows what is wrong after it
 HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
 COLUMNS = (
-    "case source kind spacing_z_mm truth_ml contrast_hu round painted dice mask_ml error_ml hd95_mm seconds "
-    "missed_slice missed_3d extra_slice extra_3d"
+    "case source kind spacing_z_mm truth_ml contrast_hu noise_hu noise_1mm round painted dice mask_ml error_ml hd95_mm "
+    "seconds missed_slice missed_3d extra_slice extra_3d"
 ).split()
 TEXT = ("case", "source", "kind")
 Row = dict[str, Any]
@@ -98,6 +99,7 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup, keep: Path | None 
     case, volume, truth = loaded.case, loaded.volume, loaded.truth
     voxel_ml = math.prod(volume.spacing_mm) / 1000
     truth_ml = float(truth.sum() * voxel_ml)
+    noise_hu, noise_1mm = noise_texture(volume.hu, volume.spacing_mm)
     about = {
         "case": case.name,
         "source": case.source,
@@ -105,6 +107,8 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup, keep: Path | None 
         "spacing_z_mm": volume.spacing_mm[0],
         "truth_ml": truth_ml,
         "contrast_hu": contrast_hu(volume.hu, truth, volume.spacing_mm),
+        "noise_hu": noise_hu,
+        "noise_1mm": noise_1mm,
     }
     session: Any = predictor.open(volume)
     rows = []

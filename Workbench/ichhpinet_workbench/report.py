@@ -24,6 +24,8 @@ CLASSES: Mapping[
     "volume": ("truth_ml", ((1.0, "< 1 ml"), (5.0, "1–5 ml"), (30.0, "5–30 ml"), (math.inf, "> 30 ml"))),
     "over brain": ("contrast_hu", ((10.0, "5–10 HU"), (20.0, "10–20 HU"), (math.inf, "> 20 HU"))),
     "slices": ("spacing_z_mm", ((2.0, "< 2 mm"), (4.25, "2–4 mm"), (math.inf, "> 4 mm"))),
+    "noise": ("noise_hu", ((4.0, "< 4 HU"), (7.0, "4–7 HU"), (math.inf, "> 7 HU"))),
+    "kernel": ("noise_1mm", ((0.2, "sharp"), (0.45, "usual"), (math.inf, "smooth"))),  # noise alike 1 mm apart
 }
 PLAIN = {
     "ichhpinet": "ICH-HPINet",

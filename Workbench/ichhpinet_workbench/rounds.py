@@ -38,6 +38,7 @@ class Reader:
     brush_mm: float = 2.0
     greedy: bool = True
     beside: float = 1.0  # the first round has a background stroke beside the lesion: two of the rivals need one
+    axis: int = 0  # of the array, across which the views lie that are painted in
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def play(
             hand=reader.hand,
             brush_mm=reader.brush_mm,
             greedy=reader.greedy,
+            axis=reader.axis,
             beside=reader.beside if number == 1 else 0.0,
             brain=brain,
         )

@@ -106,6 +106,15 @@ def test_all_methods_get_the_same_first_strokes():
     assert np.array_equal(firsts[0].background, firsts[1].background) and firsts[0].background.any()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_strokes_lie_in_the_views_that_are_asked_for(axis):
+    case = loaded(some_cases()[0])
+    session = StandIn().open(case.volume)
+    turn = next(iter(play(session, case.volume, case.truth, case.brain, 1, 9, Reader(axis=axis))))
+    for painted in (turn.foreground, turn.background):
+        assert len(np.unique(np.nonzero(painted)[axis])) == 1
+
+
 def test_a_satisfied_radiologist_leaves_the_mask_alone():
     class Perfect:
         def __init__(self, truth: np.ndarray) -> None:
@@ -202,6 +211,8 @@ def test_the_report_names_every_method_and_part(tmp_path):
         "| 1–5 ml |",
         "| > 20 HU |",
         "| > 4 mm |",
+        "| noise |",
+        "| kernel |",
         "HD95",
         "missed",
         "Proposed without a stroke",
