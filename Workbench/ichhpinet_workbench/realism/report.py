@@ -19,8 +19,8 @@ PUBLIC_COMPONENTS = (None, None, 1.0, 3.0, None)
 PUBLIC_SLICES = (None, None, 6.0, None, None)
 TITLE = "Synthetic heads beside the real head CT"
 RULES = """Real is one head CT without haemorrhage, and blood inserted into it: there is no real lesion here, so borders
-can only be compared with those of insertion. Bands hold four fifths of the synthetic heads. The public figures are those
-of 525 cases with masks, 2.5-6.5 mm slices; they are of hospitals' patients, ours of the generator's curves."""
+can only be compared with those of insertion. Bands hold four fifths of the synthetic heads. The public figures are
+those of 525 cases with masks, 2.5-6.5 mm slices; they are of hospitals' patients, ours of the generator's curves."""
 
 Heads = Mapping[str, Sequence[Measured]]  # family -> its heads
 
