@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,23 @@ def test_an_engine_without_the_devices_is_refused_and_one_device_needs_no_fabric
     if torch.cuda.device_count() < 64:
         with pytest.raises(InputError, match="devices is 64; this machine has"):
             launched("cuda", devices=64)
+
+
+def test_the_others_wait_for_days_while_the_first_process_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    class Recorded:
+        global_rank, world_size, device = 0, 2, torch.device("cpu")
+
+        def __init__(self, **given: Any) -> None:
+            made.append(given["strategy"])
+
+        def launch(self) -> None:
+            """Nothing starts."""
+
+    monkeypatch.setattr("lightning_fabric.Fabric", Recorded)
+    launched("cpu", devices=2)
+    assert made[0]._timeout >= timedelta(days=7)
 
 
 def test_a_selection_of_heads_without_blood_counts_finding_nothing_as_right(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.networks import Memory, RoundInputs, RoundOutputs
 
 PRECISIONS = ("bf16", "32")  # bf16: mixed, weights stay float32; half floats need no gradient scaler that way
+PATIENCE = timedelta(days=7)  # the others wait while the first trains the boundary head alone, for hours perhaps
 
 
 class RoundStep(nn.Module):
@@ -86,7 +88,7 @@ def launched(device: str = "cpu", precision: str = "bf16", devices: int = 1, nod
     accelerator = torch.device(device).type
     if accelerator == "cuda" and torch.cuda.device_count() < here:
         raise InputError(f"devices is {here}; this machine has {torch.cuda.device_count()} GPUs")
-    strategy = DDPStrategy(find_unused_parameters=True)
+    strategy = DDPStrategy(find_unused_parameters=True, timeout=PATIENCE)
     fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=_nodes(nodes, here), strategy=strategy)
     fabric.launch()
     return Engine(fabric=fabric, precision=precision)
