@@ -1,6 +1,7 @@
 """The adapter for models that live elsewhere: a command that writes a mask, or a Python object that opens sessions.
 
-A command is run once a round, in a folder of its own that is deleted afterwards. In its line these are replaced:
+A command is run once a round, in the folder where the program was started; what it reads and writes lies in a folder
+that is deleted afterwards. In its line these are replaced:
 
     {ct}        NIfTI, HU, the volume as it was read
     {strokes}   NIfTI label map: all strokes so far, 1 haemorrhage, 2 not
@@ -10,7 +11,7 @@ A command is run once a round, in a folder of its own that is deleted afterwards
     {out}       where the mask must be written: NIfTI on the CT's grid, 0 and 1
     {round}     1, 2, ...
 
-A Python object is named `module:factory`; calling the factory gives something with `open(volume)`, which gives
+A Python object is named `module:factory`, installed or in the folder where the program was started; calling the factory gives something with `open(volume)`, which gives
 something with `refine(scribbles)`, whose result has a `mask` (D, H, W) bool; `propose()` and `undo()` if it can do
 without strokes. After a command strokes are obeyed: what was painted is in the mask, or out of it.
 """
@@ -19,8 +20,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +83,7 @@ class CommandSession:
         painted = add_strokes(self._foreground, self._background, scribbles.foreground, scribbles.background)
         with tempfile.TemporaryDirectory() as folder:
             places = self._written(Path(folder), scribbles, Scribbles(*painted))
-            self._run(places, Path(folder))
+            self._run(places)
             if not places["out"].exists():
                 raise InputError("the command ended well and wrote no mask; it must write {out}")
             mask = read_labels(places["out"], self._volume) > 0
@@ -98,12 +101,12 @@ class CommandSession:
         places["prompts"].write_text(json.dumps(prompts_of(strokes)), encoding="utf-8")
         return places
 
-    def _run(self, places: dict[str, Path], folder: Path) -> None:
+    def _run(self, places: dict[str, Path]) -> None:
         values = {name: str(path) for name, path in places.items()} | {"round": str(self._round + 1)}
         words = [_filled(word, values) for word in shlex.split(self._predictor.line)]
         try:
             done = subprocess.run(
-                words, cwd=folder, capture_output=True, text=True, timeout=self._predictor.limit_seconds, check=False
+                words, capture_output=True, text=True, timeout=self._predictor.limit_seconds, check=False
             )
         except subprocess.TimeoutExpired:
             raise InputError(f"the command took more than {self._predictor.limit_seconds:g} s a round") from None
@@ -117,6 +120,8 @@ class CommandSession:
 def python_predictor(source: str) -> Any:
     """What `module:factory` gives. Raises InputError: no such module or factory, or what it gives opens nothing."""
     module, colon, factory = source.partition(":")
+    if os.getcwd() not in sys.path:  # a console script lacks it; last, so that it hides nothing
+        sys.path.append(os.getcwd())
     try:
         made = getattr(importlib.import_module(module), factory)()
     except (ImportError, AttributeError, TypeError) as error:

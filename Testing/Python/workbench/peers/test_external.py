@@ -84,6 +84,18 @@ def test_a_python_object_opens_sessions() -> None:
         python_predictor("collections:OrderedDict")
 
 
+def test_a_command_and_a_module_in_the_current_folder_are_found_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peer.py").write_text(SCRIPT)
+    assert CommandPredictor(f"{sys.executable} peer.py {PLACES}").open(volume()).refine(strokes()).mask.any()
+    (tmp_path / "peer_of_mine.py").write_text("from workbench.tiny_sets import stand_in as make\n")
+    elsewhere = [place for place in sys.path if place not in ("", str(tmp_path))]
+    monkeypatch.setattr(sys, "path", elsewhere)  # as a console script starts
+    assert python_predictor("peer_of_mine:make").open(volume()).refine(strokes()).mask.any()
+
+
 def test_strokes_become_points_and_boxes() -> None:
     found = prompts_of(strokes())
     assert found["labels"].count(1) == found["labels"].count(0) == 4
