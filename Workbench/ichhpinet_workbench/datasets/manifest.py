@@ -79,6 +79,10 @@ class Manifest:
         """Where an entry's file lies."""
         return self.folder / relative
 
+    def absolute(self, relative: str) -> str:
+        """The same, wherever the manifest is written to."""
+        return self.path(relative).resolve().as_posix()
+
     def write(self, path: Path) -> None:
         """As JSON, beside and renamed; relative paths are made to start at its folder."""
         moved = [
@@ -118,7 +122,7 @@ def merge(manifests: Sequence[Manifest], folder: Path) -> Manifest:
     if not manifests:
         raise InputError("there is nothing to merge; give two manifests or more")
     entries = [
-        replace(entry, image=str(one.path(entry.image)), mask=str(one.path(entry.mask)), fold=NO_FOLD)
+        replace(entry, image=one.absolute(entry.image), mask=one.absolute(entry.mask), fold=NO_FOLD)
         for one in manifests
         for entry in one.entries
     ]

@@ -121,6 +121,19 @@ def test_manifests_are_merged_and_a_patient_of_both_stays_one_patient(tmp_path: 
         merge([], tmp_path)
 
 
+def test_manifests_with_relative_paths_are_merged_into_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x", "y"):
+        Manifest(entries({name: 1}, name), Path(name)).write(Path(name) / "manifest.json")
+    found = [read_manifest(Path(name) / "manifest.json") for name in ("x", "y")]
+    merge(found, Path("both")).write(Path("both") / "manifest.json")
+    both = read_manifest(Path("both") / "manifest.json")
+    places = [both.path(entry.image).resolve() for entry in both.entries]
+    assert places == [tmp_path / "x" / "i" / "x0.nii", tmp_path / "y" / "i" / "y0.nii"]
+
+
 def test_a_file_that_is_no_manifest_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     with pytest.raises(InputError, match=r"manifest.json cannot be read"):
