@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ichhpinet.preprocessing import AIR_HU, BONE_HU, normalise
 
+from ..parallel import end_with_parent
 from ..phantom import generate
 
 THICKNESS_MM = (2.0, 8.0)  # of a working slice: thinner ones are merged before the network sees them
@@ -67,6 +68,7 @@ def _averaged(fine: np.ndarray) -> np.ndarray:
 
 def _work(seeds: range, pixel_mm: float, out: multiprocessing.Queue[Head]) -> None:
     """A background process: one head after another, one thread."""
+    end_with_parent()
     torch.set_num_threads(1)
     os.nice(5)  # the network comes first
     for seed in seeds:
