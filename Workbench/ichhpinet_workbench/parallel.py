@@ -66,7 +66,7 @@ def return_large_blocks() -> None:
 
 
 def end_with_parent() -> None:
-    """In a process of a pool: end when the one that started it does, even where that was killed and could say nothing."""
+    """In a process of a pool: end when the one that started it does, even if that was killed and could say nothing."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

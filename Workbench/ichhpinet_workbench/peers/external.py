@@ -11,9 +11,10 @@ that is deleted afterwards. In its line these are replaced:
     {out}       where the mask must be written: NIfTI on the CT's grid, 0 and 1
     {round}     1, 2, ...
 
-A Python object is named `module:factory`, installed or in the folder where the program was started; calling the factory gives something with `open(volume)`, which gives
-something with `refine(scribbles)`, whose result has a `mask` (D, H, W) bool; `propose()` and `undo()` if it can do
-without strokes. After a command strokes are obeyed: what was painted is in the mask, or out of it.
+A Python object is named `module:factory`, a module that is installed or lies in the folder where the program was
+started; calling the factory gives something with `open(volume)`, which gives something with `refine(scribbles)`, whose
+result has a `mask` (D, H, W) bool; `propose()` and `undo()` if it can do without strokes. After a command
+strokes are obeyed: what was painted is in the mask, or out of it.
 """
 
 from __future__ import annotations
