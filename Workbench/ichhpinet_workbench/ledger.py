@@ -10,6 +10,8 @@ from typing import Any
 
 from ichhpinet.errors import InputError
 
+BEGINNING = b'{"setup": '
+
 
 class Ledger:
     """JSON lines; the first holds what makes the lines comparable. A line cut short by a kill is taken off.
@@ -19,14 +21,24 @@ class Ledger:
 
     def __init__(self, path: Path, setup: dict[str, Any]) -> None:
         self._path = path
-        setup = json.loads(json.dumps(setup))  # tuples become lists, as they will when read
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        setup = _as_read(setup)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._mend() == 0:
             path.write_text(json.dumps({"setup": setup}) + "\n", encoding="utf-8")
-        self._mend()
         if self._setup() != setup:
-            raise InputError(f"{path.name} was begun with another setup; take another folder, or delete it")
+            raise _begun_otherwise(path, "setup")
         self.known = {key for key, _ in self}
+
+    def agree(self, key: str, value: Any, what: str) -> None:
+        """A fact that is learned later than the setup: kept under its key, the first time.
+
+        what: of the value, for the user. Raises InputError: another value is kept.
+        """
+        kept = [found for known, found in self if known == key]
+        if not kept:
+            self.append(key, value)
+        elif kept[0] != _as_read(value):
+            raise _begun_otherwise(self._path, what)
 
     def append(self, key: str, value: Any) -> None:
         """One more finished job; numbers that JSON has no word for (nan, inf) are kept."""
@@ -47,15 +59,31 @@ class Ledger:
             try:
                 return json.loads(file.readline())["setup"]
             except (ValueError, KeyError, TypeError):
-                raise InputError(f"{self._path.name} is no ledger; its first line must hold its setup") from None
+                raise _no_ledger(self._path) from None
 
-    def _mend(self) -> None:
-        """Take off a last line without an end: its job is done again."""
-        content = self._path.read_bytes()
+    def _mend(self) -> int:
+        """Take off a last line without an end: its job is done again. How many bytes are whole."""
+        content = self._path.read_bytes() if self._path.exists() else b""
         whole = content.rfind(b"\n") + 1
+        if not whole and not BEGINNING.startswith(content[: len(BEGINNING)]):
+            raise _no_ledger(self._path)  # what somebody else wrote is left alone
         if whole < len(content):
             with self._path.open("r+b") as file:
                 file.truncate(whole)
+        return whole
+
+
+def _as_read(value: Any) -> Any:
+    """Tuples become lists, as they will when read."""
+    return json.loads(json.dumps(value))
+
+
+def _begun_otherwise(path: Path, what: str) -> InputError:
+    return InputError(f"{path.name} was begun with another {what}; take another folder, or delete it")
+
+
+def _no_ledger(path: Path) -> InputError:
+    return InputError(f"{path.name} is no ledger; its first line must hold its setup")
 
 
 def plain(value: Any) -> Any:

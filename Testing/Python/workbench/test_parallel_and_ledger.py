@@ -92,6 +92,32 @@ def test_a_ledger_goes_on_after_a_kill_in_the_middle_of_a_line(tmp_path: Path) -
     assert math.isnan(rows["a"]["dice"]) and rows["a"]["hd"] == math.inf and rows["c"] == 3
 
 
+@pytest.mark.parametrize("left", ["", '{"se', '{"setup": {"rounds": 8}}'])
+def test_a_ledger_whose_first_line_was_cut_by_a_kill_begins_anew(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(left)
+    Ledger(path, {"rounds": 8}).append("a", 1)
+    assert dict(Ledger(path, {"rounds": 8})) == {"a": 1}
+
+
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("my notes")
+    with pytest.raises(InputError, match="is no ledger"):
+        Ledger(path, {"rounds": 8})
+    assert path.read_text() == "my notes"
+
+
+def test_a_ledger_keeps_what_was_agreed_and_refuses_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Ledger(path, {}).agree("who:0", ("x", 1), "contestant")
+    Ledger(path, {}).agree("who:0", ("x", 1), "contestant")
+    Ledger(path, {}).agree("who:1", "y", "contestant")
+    assert dict(Ledger(path, {})) == {"who:0": ["x", 1], "who:1": "y"}
+    with pytest.raises(InputError, match=r"a.jsonl was begun with another contestant; take another folder"):
+        Ledger(path, {}).agree("who:1", "z", "contestant")
+
+
 def test_a_ledger_of_another_setup_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path / "a.jsonl", {"rounds": 8})
     with pytest.raises(InputError, match=r"a.jsonl was begun with another setup"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,8 +55,8 @@ class Contestant:
 
         Raises InputError where the weights are not there.
         """
-        if self.kind == COMMAND:
-            self.predictor(fold)  # says what the line lacks
+        if self.kind in (COMMAND, PYTHON):
+            self.predictor(fold)  # says what the line lacks, or that there is no such object
         if self.kind != WEIGHTS:
             return f"{self.kind}:{self.source_of(fold)}"
         path = weights_path(self.source_of(fold))
@@ -63,6 +64,12 @@ class Contestant:
             return hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError:
             raise InputError(f"{self.name}: {path.name} of fold {fold} cannot be read; train that fold first") from None
+
+    def identities(self, folds: Iterable[int]) -> dict[str, str]:
+        """`identity` by fold; without `{fold}` in the source there is one, under ''. Raises InputError as it does."""
+        if FOLD in self.source:
+            return {str(fold): self.identity(fold) for fold in sorted(set(folds))}
+        return {"": self.identity(min(folds, default=0))}
 
     def predictor(self, fold: int, device: str = "auto") -> Any:
         """What opens sessions; made once a process. Raises InputError where it cannot be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,36 @@ def evaluate(
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
     entries.sort(key=lambda entry: entry.fold)  # so that each fold's weights are read once a process
     bare = replace(manifest, entries=())
+    wanted = {job_key(entry) for entry in entries}
     results: dict[str, list[Row]] = {}
-    setups = [rules.record() | {"who": _identities(one, entries)} for one in contestants]
+    who = [one.identities(entry.fold for entry in entries) for one in contestants]
     for one in contestants:
         check_held_out(one, manifest, sorted({entry.fold for entry in entries}))
-    ledgers = [Ledger(out / f"{one.name}.jsonl", setup) for one, setup in zip(contestants, setups, strict=True)]
+    ledgers = [Ledger(out / f"{one.name}.jsonl", rules.record()) for one in contestants]
+    for ledger, identities in zip(ledgers, who, strict=True):
+        agree_who(ledger, identities)
     for number, (one, ledger) in enumerate(zip(contestants, ledgers, strict=True)):
-        jobs = [Job(one, bare, entry, rules, out) for entry in entries if entry.case not in ledger.known]
+        jobs = [Job(one, bare, entry, rules, out) for entry in entries if job_key(entry) not in ledger.known]
         for done, (job, rows) in enumerate(each(judge, jobs, workers)):
-            ledger.append(job.entry.case, rows)
+            ledger.append(job_key(job.entry), rows)
             if progress is not None:
                 progress((number + (done + 1) / len(jobs)) / len(contestants), f"{one.name}: {job.entry.case}")
-        wanted = {entry.case for entry in entries}
-        results[one.name] = [row for case, rows in ledger if case in wanted for row in rows]
+        results[one.name] = [row for key, rows in ledger if key in wanted for row in rows]
     return results
+
+
+def job_key(entry: Entry) -> str:
+    """Of an entry in a ledger. With its fold: after another split other weights judge the case."""
+    return f"{entry.fold} {entry.case}"
+
+
+def agree_who(ledger: Ledger, identities: Mapping[str, str]) -> None:
+    """Whose figures these are, fold by fold, so that folds can be judged as they are trained.
+
+    Raises InputError where the ledger has figures of others.
+    """
+    for fold, identity in identities.items():
+        ledger.agree(f"who:{fold}", identity, f"contestant for fold {fold}" if fold else "contestant")
 
 
 def judge(job: Job) -> list[Row]:
@@ -134,10 +150,3 @@ def _rounds(session: Any, volume: CTVolume, truth: Bool, brain: Bool, job: Job) 
         if last is None or turn.painted:  # a satisfied radiologist leaves the mask, and its scores, as they are
             last = scores(turn.mask, truth, volume.spacing_mm)
         yield {"round": turn.number, "painted": int(turn.painted), "seconds": turn.seconds} | last, turn.mask
-
-
-def _identities(one: Contestant, entries: Sequence[Entry]) -> dict[str, str]:
-    folds = sorted({entry.fold for entry in entries})
-    if "{fold}" not in one.source:
-        folds = folds[:1]
-    return {str(fold): one.identity(fold) for fold in folds}

@@ -23,7 +23,7 @@ from ..probe import ProbedPredictor, Seen
 from ..rounds import Reader, play
 from ..study.contestants import Contestant, weights_path
 from ..study.held_out import check_held_out
-from ..study.runner import case_seed
+from ..study.runner import agree_who, case_seed, job_key
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
 from .maps import Map, peer_maps, uncertainty_maps
 from .measures import Calibration, error_auc
@@ -87,18 +87,19 @@ def measure(
     from a case that is measured, a folder of another setup.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
-    who = {str(fold): weights.identity(fold) for fold in sorted({entry.fold for entry in entries})}
-    setup = {"version": UNCERTAINTY_VERSION, "after": tuple(after), "who": who}
+    who = weights.identities(entry.fold for entry in entries)
+    check_held_out(weights, manifest, sorted({entry.fold for entry in entries}))
+    setup = {"version": UNCERTAINTY_VERSION, "after": tuple(after)}
     ledger = Ledger(out / f"uncertainty-{weights.name}.jsonl", setup)
-    check_held_out(weights, manifest, map(int, who))
+    agree_who(ledger, who)
     bare = replace(manifest, entries=())
-    jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if entry.case not in ledger.known]
+    jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if job_key(entry) not in ledger.known]
     for number, (job, rows) in enumerate(each(measure_case, jobs, workers)):
-        ledger.append(job.entry.case, rows)
+        ledger.append(job_key(job.entry), rows)
         if progress is not None:
             progress((number + 1) / len(jobs), job.entry.case)
-    wanted = {entry.case for entry in entries}
-    return [row for case, rows in ledger if case in wanted for row in rows]
+    wanted = {job_key(entry) for entry in entries}
+    return [row for key, rows in ledger if key in wanted for row in rows]
 
 
 def measure_case(job: Job) -> list[Row]:

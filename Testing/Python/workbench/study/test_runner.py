@@ -124,7 +124,8 @@ def test_figures_of_other_rules_or_weights_are_not_mixed(tmp_path: Path) -> None
     manifest = tiny_set(tmp_path, 2)
     evaluate(manifest, [STAND_IN], tmp_path / "out", RULES)
     for rules, one in ((Rules(rounds=3), STAND_IN), (RULES, Contestant("ours", "random_walker"))):
-        with pytest.raises(InputError, match=r"ours.jsonl was begun with another setup"):
+        what = "setup" if rules is not RULES else "contestant"
+        with pytest.raises(InputError, match=f"ours.jsonl was begun with another {what}; take another folder"):
             evaluate(manifest, [one], tmp_path / "out", rules)
 
 
@@ -163,6 +164,29 @@ def test_contestants_that_cannot_be_are_refused(text: str, says: str) -> None:
 
 def test_the_ledger_of_a_study_says_what_was_judged(tmp_path: Path) -> None:
     evaluate(tiny_set(tmp_path, 2), [STAND_IN], tmp_path / "out", RULES)
-    setup = json.loads((tmp_path / "out" / "ours.jsonl").read_text().splitlines()[0])["setup"]
-    assert setup["rounds"] == 2 and setup["reader"]["hand"] == "line"
-    assert setup["who"] == {"0": "python:workbench.tiny_sets:stand_in"}
+    first, second = map(json.loads, (tmp_path / "out" / "ours.jsonl").read_text().splitlines()[:2])
+    assert first["setup"]["rounds"] == 2 and first["setup"]["reader"]["hand"] == "line"
+    assert second == ["who:", "python:workbench.tiny_sets:stand_in"]
+
+
+def test_folds_are_judged_as_they_are_trained_and_not_with_other_weights(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    ours = Contestant("ours", "weights", str(tmp_path / "fold-{fold}.pt"))
+    for fold in (0, 1):
+        save_checkpoint(tmp_path / f"fold-{fold}.pt", tiny_checkpoint(fold))
+    first = evaluate(manifest, [ours], tmp_path / "out", Rules(rounds=1, device="cpu"), folds=[1])["ours"]
+    both = evaluate(manifest, [ours], tmp_path / "out", Rules(rounds=1, device="cpu"))["ours"]
+    assert {r["fold"] for r in first} == {1} and {r["fold"] for r in both} == {0, 1}
+    assert [r for r in both if r["fold"] == 1] == first  # as they were, times included
+    save_checkpoint(tmp_path / "fold-1.pt", tiny_checkpoint(7))
+    with pytest.raises(InputError, match="ours.jsonl was begun with another contestant for fold 1"):
+        evaluate(manifest, [ours], tmp_path / "out", Rules(rounds=1, device="cpu"))
+
+
+def test_a_manifest_that_was_split_anew_is_judged_anew(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4)
+    evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)
+    again = with_folds(manifest, 4, seed=1)
+    rows = evaluate(again, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
+    assert {(r["case"], r["fold"]) for r in rows} == {(e.case, e.fold) for e in again.entries}
+    assert len(rows) == 4 * RULES.rounds

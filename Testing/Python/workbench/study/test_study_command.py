@@ -47,7 +47,11 @@ def test_one_fold_is_judged_where_no_other_is_trained_yet(tmp_path: Path) -> Non
 
 def test_a_contestant_that_cannot_be_is_found_before_the_others_are_judged(tmp_path: Path) -> None:
     tiny_set(tmp_path, 2)
-    for one, says in (("x=command:run --ct {ct}", "no {out}"), ("x=weights:gone.pt", "gone.pt of fold 0 cannot be")):
+    for one, says in (
+        ("x=command:run --ct {ct}", "no {out}"),
+        ("x=weights:gone.pt", "gone.pt of fold 0 cannot be"),
+        ("x=python:no_such_module:make", "no_such_module:make cannot be used"),
+    ):
         with pytest.raises(InputError, match=says):
             run(tmp_path, "--contestant", "threshold_islands", "--contestant", one)
     assert not (tmp_path / "out").exists()

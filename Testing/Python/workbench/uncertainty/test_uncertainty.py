@@ -11,6 +11,7 @@ import torch
 
 from core.engine import line, small_ct, tiny_checkpoint, tiny_predictor
 from ichhpinet.checkpoint import save_checkpoint
+from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
 from ichhpinet_workbench.peers.config import PeerConfig
 from ichhpinet_workbench.peers.registry import make_peer
@@ -229,6 +230,21 @@ def test_a_study_is_measured_written_resumed_and_reported(tmp_path: Path, monkey
     assert all(line.count("|") in (3, 5) for line in text.splitlines() if line.startswith("|"))
     assert "After round 2: 3 cases" in text and "| oracle |" in text and "Expected calibration error" in text
     assert (tmp_path / "out" / "calibration-ours.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_folds_are_measured_as_they_are_trained_and_not_with_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    for fold in (0, 1):
+        save_checkpoint(tmp_path / f"fold-{fold}.pt", tiny_checkpoint(fold))
+    weights = Contestant("ours", "weights", str(tmp_path / "fold-{fold}.pt"))
+    monkeypatch.setattr(study, "measure_case", lambda job: [{"fold": job.entry.fold}])
+    assert study.measure(manifest, weights, tmp_path / "out", folds=[1]) == [{"fold": 1}]
+    assert sorted(row["fold"] for row in study.measure(manifest, weights, tmp_path / "out")) == [0, 1]
+    save_checkpoint(tmp_path / "fold-1.pt", tiny_checkpoint(7))
+    with pytest.raises(InputError, match="uncertainty-ours.jsonl was begun with another contestant for fold 1"):
+        study.measure(manifest, weights, tmp_path / "out")
 
 
 def test_slex_net_is_measured_by_its_own_map_and_its_maps_are_drawn(tmp_path: Path) -> None:
