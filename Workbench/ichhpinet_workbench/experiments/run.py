@@ -152,19 +152,17 @@ def _judged(
     costs = costs_of(contestants, folds[0])
     study = Study(manifest, results, setting.out, reference, costs, budget=budget_line(setting, variants), whole=False)
     path = write_report(study)
-    heading = f"# {experiment.title}\n\n{_own_table(experiment, variants, results)}"
+    heading = f"# {experiment.title}\n\n{_own_table(experiment, results)}"
     path.write_text(heading + path.read_text(encoding="utf-8"), encoding="utf-8")
     return path
 
 
-def _own_table(experiment: Experiment, variants: Sequence[Variant], results: dict[str, list[dict[str, Any]]]) -> str:
+def _own_table(experiment: Experiment, results: dict[str, list[dict[str, Any]]]) -> str:
     """The experiment's table in the paper's layout, rows in its order."""
     numbers = rounds_of(results)
     if not (experiment.table and numbers):
         return ""
-    shown = {variant.shown or variant.name: results[variant.name] for variant in variants}
-    shown |= {name: rows for name, rows in results.items() if name not in {variant.name for variant in variants}}
-    table = methods_table(shown, numbers[-1], experiment.table, first=experiment.first)
+    table = methods_table(results, numbers[-1], experiment.table, first=experiment.first)
     datasets = {row["dataset"] for rows in results.values() for row in rows}
     note = " ".join(part for part in (not_comparable(datasets), experiment.says) if part)
     return f"After round {numbers[-1]}.\n\n{table}\n{note}\n\n"

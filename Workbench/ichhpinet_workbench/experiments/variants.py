@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ichhpinet.errors import InputError
 
 from ..study import published
+from ..study.tables import LAMBDAS, LOSSES
 from ..training.networks import PEERS
 from ..training.recipe import BorderRecipe, Recipe
 
@@ -26,13 +27,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Experiment:
-    """table: of published, '' if the paper has none. first: heading of its first column. says: what the paper says."""
+    """table: of published, '' if the paper has none. first: headings of a row's names. says: what the paper says."""
 
     name: str
     title: str
     variants: Callable[[Recipe], list[Variant]]
     table: str = ""
-    first: str = "Method"
+    first: tuple[str, ...] = ("Method",)
     says: str = ""
 
 
@@ -113,9 +114,9 @@ EXPERIMENTS = {
             "Table 3: cross-entropy and Dice",
             loss_weights,
             published.TABLE_3,
-            "Cross entropy, Dice loss",
+            LOSSES,
         ),
-        Experiment("lambda", "Table 4: weights of the three losses", loss_lambdas, published.TABLE_4, "lambda 1, 2, 3"),
+        Experiment("lambda", "Table 4: weights of the three losses", loss_lambdas, published.TABLE_4, LAMBDAS),
         Experiment("interaction", "Tables 5 and 6: by interaction", alone, published.TABLE_1),
         Experiment("comparison", "Table 1: methods", comparison, published.TABLE_1),
         Experiment("analysis", "Analysis of the hybrid propagation", alone),

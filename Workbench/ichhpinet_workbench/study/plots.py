@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .names import label
 from .statistics import agreement, at_round, interval
-from .tables import label, rounds_of
+from .tables import rounds_of
 
 Row = dict[str, Any]
 Results = Mapping[str, Sequence[Row]]
@@ -30,7 +31,7 @@ def draw_rounds(path: Path, results: Results) -> None:
             played = [n for n in numbers if at_round(rows, n)]
             spans = np.array([interval(at_round(rows, n), measure) for n in played]).reshape(-1, 3)
             colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
-            axis.plot(played, spans[:, 0], color=colour, marker=mark, markersize=5, label=label(method))
+            axis.plot(played, spans[:, 0], color=colour, marker=mark, markersize=5, label=label(method, results))
             axis.fill_between(played, spans[:, 1], spans[:, 2], color=colour, alpha=0.13, linewidth=0)
         axis.set(xlabel="round", ylabel=f"{name} (mean, 95 % interval)", xticks=numbers)
         axis.grid(alpha=0.25)
@@ -52,13 +53,13 @@ def draw_bland_altman(path: Path, results: Results, number: int) -> None:
     for axis in axes.flat[len(methods) :]:
         axis.set_visible(False)
     for axis, (method, rows) in zip(axes.flat, methods, strict=False):
-        _bland_altman(axis, method, rows)
+        _bland_altman(axis, label(method, results), rows)
     for axis in axes[:, 0]:
         axis.set_ylabel("mask less truth, ml")
     figure.savefig(path, dpi=130)
 
 
-def _bland_altman(axis: Any, method: str, rows: Sequence[Row]) -> None:
+def _bland_altman(axis: Any, name: str, rows: Sequence[Row]) -> None:
     means = [(row["mask_ml"] + row["truth_ml"]) / 2 for row in rows]
     bias, low, high = agreement(rows)
     axis.scatter(means, [row["error_ml"] for row in rows], s=14, color=COLOURS[0], alpha=0.65, linewidth=0)
@@ -67,7 +68,7 @@ def _bland_altman(axis: Any, method: str, rows: Sequence[Row]) -> None:
         for value, style in ((bias, "-"), (low, "--"), (high, "--")):
             axis.axhline(value, color=COLOURS[1], linestyle=style, linewidth=1)
     limits = f"limits {low:+.1f} to {high:+.1f}" if math.isfinite(low) else "one case: no limits"
-    axis.set_title(f"{label(method)}\nbias {bias:+.1f} ml, {limits}, n = {len(rows)}", fontsize=8)
+    axis.set_title(f"{name}\nbias {bias:+.1f} ml, {limits}, n = {len(rows)}", fontsize=8)
     axis.set_xlabel("mean of mask and truth, ml")
     axis.tick_params(labelbottom=True)
     axis.grid(alpha=0.2)

@@ -22,10 +22,12 @@ from ..parallel import each
 from ..regions import Bool
 from ..rounds import Reader, play
 from .contestants import Contestant
+from .failures import Failure, keep_failures
 from .held_out import check_held_out
 from .scores import scores
 
 STUDY_VERSION = 1  # raised whenever the same mask would be scored otherwise
+SHOWN_ERROR = 300  # letters
 Progress = Callable[[float, str], object]
 Row = dict[str, Any]
 
@@ -73,14 +75,16 @@ def evaluate(
 ) -> dict[str, list[Row]]:
     """Judge all on the cases that `out` does not know yet; the rows of all cases, by contestant.
 
-    folds: these alone; None: every case. Raises InputError, before anybody is judged: weights that are not there or
-    have learned from what they are to be judged on, a folder of another setup.
+    folds: these alone; None: every case. A case that cannot be judged is kept as a failure, and tried again by the
+    next run. Raises InputError, before anybody is judged: weights that are not there or have learned from what they
+    are to be judged on, a folder of another setup; later: somebody who could judge no case.
     """
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
     entries.sort(key=lambda entry: entry.fold)  # so that each fold's weights are read once a process
     bare = replace(manifest, entries=())
     wanted = {job_key(entry) for entry in entries}
     results: dict[str, list[Row]] = {}
+    failed: list[Failure] = []
     who = [one.identities(entry.fold for entry in entries) for one in contestants]
     for one in contestants:
         check_held_out(one, manifest, sorted({entry.fold for entry in entries}))
@@ -89,11 +93,19 @@ def evaluate(
         agree_who(ledger, identities)
     for number, (one, ledger) in enumerate(zip(contestants, ledgers, strict=True)):
         jobs = [Job(one, bare, entry, rules, out) for entry in entries if job_key(entry) not in ledger.known]
-        for done, (job, rows) in enumerate(each(judge, jobs, workers)):
-            ledger.append(job_key(job.entry), rows)
+        failures: list[Failure] = []
+        for done, (job, rows) in enumerate(each(judge_or_say_why, jobs, workers)):
+            if isinstance(rows, str):
+                failures.append(Failure(one.name, job.entry.case, rows))
+            else:
+                ledger.append(job_key(job.entry), rows)
             if progress is not None:
                 progress((number + (done + 1) / len(jobs)) / len(contestants), f"{one.name}: {job.entry.case}")
         results[one.name] = [row for key, rows in ledger if key in wanted for row in rows]
+        if failures and not wanted & ledger.known:
+            raise InputError(f"{one.name} could judge no case; {failures[0].case} first: {failures[0].why}")
+        failed += failures
+    keep_failures(out, failed)
     return results
 
 
@@ -109,6 +121,16 @@ def agree_who(ledger: Ledger, identities: Mapping[str, str]) -> None:
     """
     for fold, identity in identities.items():
         ledger.agree(f"who:{fold}", identity, f"contestant for fold {fold}" if fold else "contestant")
+
+
+def judge_or_say_why(job: Job) -> list[Row] | str:
+    """The rows, or in a line what went wrong: one broken case, or one that does not fit into memory, stops no other."""
+    try:
+        return judge(job)
+    except InputError as error:
+        return " ".join(str(error).split())
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:SHOWN_ERROR]
 
 
 def judge(job: Job) -> list[Row]:

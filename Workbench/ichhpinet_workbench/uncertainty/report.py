@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..study.names import label
 from ..study.plots import COLOURS, MARKS, new_figure
 from ..study.statistics import bonferroni, by_patient, interval, p_values
-from ..study.tables import NOTHING, label, p_text, table_of
+from ..study.tables import NOTHING, p_text, table_of
 from .gain import ORACLE, RANDOM
 from .maps import PLAIN
 from .measures import BINS, NEAR_MM

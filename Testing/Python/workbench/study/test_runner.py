@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from ichhpinet_workbench.peers.registry import make_peer
 from ichhpinet_workbench.peers.session import save_peer
 from ichhpinet_workbench.study import runner
 from ichhpinet_workbench.study.contestants import Contestant
+from ichhpinet_workbench.study.failures import kept_failures
 from ichhpinet_workbench.study.held_out import check_held_out
 from ichhpinet_workbench.study.runner import Rules, evaluate
 from workbench.tiny_sets import tiny_set
@@ -61,6 +63,43 @@ def test_a_killed_evaluation_goes_on_and_judges_no_case_twice(tmp_path: Path, mo
     whole_run = evaluate(manifest, [STAND_IN], tmp_path / "other", RULES)
     strip = [{k: v for k, v in row.items() if k != "seconds"} for row in results["ours"]]
     assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in whole_run["ours"]]
+
+
+def test_a_case_that_cannot_be_judged_stops_no_other_and_is_tried_again(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 3)
+    mask = tmp_path / "masks" / "h1.nii.gz"
+    whole = mask.read_bytes()
+    mask.write_bytes(b"cut")
+    rows = evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
+    assert {r["case"] for r in rows} == {"own-h0", "own-h2"}
+    (failure,) = kept_failures(tmp_path / "out")
+    assert (failure.method, failure.case) == ("threshold_islands", "own-h1") and "h1.nii.gz" in failure.why
+    mask.write_bytes(whole)
+    rows = evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
+    assert {r["case"] for r in rows} == {"own-h0", "own-h1", "own-h2"} and not kept_failures(tmp_path / "out")
+
+
+def test_somebody_who_can_judge_no_case_is_named(tmp_path: Path) -> None:
+    broken = Contestant("sam", "command", "sh -c 'echo no weights >&2; exit 3' {ct} {out}")
+    with pytest.raises(InputError, match="sam could judge no case; own-h0 first: the command ended with 3: no weights"):
+        evaluate(tiny_set(tmp_path, 2), [broken], tmp_path / "out", RULES)
+
+
+COMMAND = """
+import sys
+import SimpleITK as sitk
+ct, out = sys.argv[1:]
+image = sitk.ReadImage(ct)
+sitk.WriteImage(sitk.Cast((image > 50) & (image < 100), sitk.sitkUInt8), out)
+"""
+
+
+def test_a_command_is_judged_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "peer.py").write_text(COMMAND)
+    peer = Contestant("medsam2", "command", f"{sys.executable} {tmp_path / 'peer.py'} {{ct}} {{out}}")
+    rows = evaluate(tiny_set(tmp_path, 2), [peer], tmp_path / "out", Rules(rounds=1))["medsam2"]
+    assert [(r["case"], r["round"]) for r in rows] == [("own-h0", 1), ("own-h1", 1)]
+    assert min(r["dice"] for r in rows) > 0.8
 
 
 def test_workers_give_the_same_figures(tmp_path: Path) -> None:
