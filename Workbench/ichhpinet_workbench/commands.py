@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NETWORK = "ichhpinet"
 GALLERY = 12  # cases
 PLANES = ("axial", "coronal", "sagittal")  # the validation cases lie so: across axis 0, 1, 2
+PEER_ROUNDS = 5
 CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
 
 
@@ -25,10 +26,10 @@ def register_evaluate(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for a CSV per method and validation.md")
     parser.add_argument("--cases", type=int, help="only the first so many of the 64 cases with blood")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--peer-rounds", type=int, default=5, help="rounds of the other methods, the slower ones")
-    parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), default=[*CLASSIC, NETWORK])
+    parser.add_argument("--peer-rounds", type=int, help="rounds of the other methods, the slower ones (5)")
+    parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), help="(all)")
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
-    parser.add_argument("--plane", choices=PLANES, default=PLANES[0], help="the views that are painted in")
+    parser.add_argument("--plane", choices=PLANES, help="the views that are painted in (axial)")
     parser.add_argument("--again", action="store_true", help="measure again instead of going on with the folder's CSVs")
     parser.add_argument("--cache", type=Path, help="folder that keeps the cases once made (about 0.6 GB)")
     add_study_options(parser)
@@ -48,6 +49,9 @@ def register_demo(subparsers: Any) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """On a data set if there is a manifest, else on the fixed synthetic cases."""
+    from .study.options import refuse_others
+
+    refuse_others(arguments)
     if arguments.manifest is None:
         return _run_validation(arguments)
     from .study.command import run_study
@@ -66,7 +70,8 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     from .rounds import Reader
     from .validation import load, validation_cases
 
-    counts = {"--rounds": arguments.rounds, "--peer-rounds": arguments.peer_rounds, "--cases": arguments.cases}
+    peer_rounds = PEER_ROUNDS if arguments.peer_rounds is None else arguments.peer_rounds
+    counts = {"--rounds": arguments.rounds, "--peer-rounds": peer_rounds, "--cases": arguments.cases}
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"{name} is {count}; it must be 1 or more")
@@ -74,14 +79,14 @@ def _run_validation(arguments: argparse.Namespace) -> int:
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     cases = validation_cases()[: arguments.cases]
     cases += () if arguments.cases else validation_cases(blood=False)
-    reader = Reader(arguments.hand, axis=PLANES.index(arguments.plane))
+    reader = Reader(arguments.hand, axis=PLANES.index(arguments.plane or PLANES[0]))
     contestants = {}
-    for method in arguments.methods:
+    for method in arguments.methods or [*CLASSIC, NETWORK]:
         file = arguments.out / f"{method}.csv"
         if arguments.again:
             file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
-        rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, arguments.peer_rounds)
+        rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, peer_rounds)
         contestants[method] = Contestant(predictor, file, Setup(rounds, reader, identity))
     with Bar("evaluate") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)

@@ -51,7 +51,9 @@ def test_evaluate_again_measures_again(parser, tmp_path):
         arguments.run(arguments)
 
 
-@pytest.mark.parametrize("extra", [["--rounds", "0"], ["--cases", "0"], ["--hand", "foot"]])
+@pytest.mark.parametrize(
+    "extra", [["--rounds", "0"], ["--cases", "0"], ["--peer-rounds", "0"], ["--hand", "foot"], ["--folds", "1"]]
+)
 def test_arguments_that_cannot_be_meant_are_refused(parser, tmp_path, extra):
     arguments = parser.parse_args(["evaluate", "--out", str(tmp_path), *extra])
     with pytest.raises(InputError):

@@ -5,6 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ichhpinet.errors import InputError
+
+OF_THE_SYNTHETIC_CASES = (
+    *("cases", "peer_rounds", "methods", "plane", "again", "cache"),
+    *("checkpoint", "head_ct", "threads"),
+)
+OF_A_DATA_SET = ("contestant", "folds", "workers", "reference", "samples", "seed")
+
 
 def add_study_options(parser: argparse.ArgumentParser) -> None:
     """A group of its own: with --manifest, the papers' evaluation takes the place of the synthetic validation set."""
@@ -23,3 +31,15 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reference", help="the contestant that others are tested against (the first)")
     group.add_argument("--samples", nargs="+", default=[], help="cases of Table 6 (the harder half)")
     group.add_argument("--seed", type=int, default=0, help="of the simulated radiologist")
+
+
+def refuse_others(arguments: argparse.Namespace) -> None:
+    """Nothing that is given is silently left out. Raises InputError: an option of the other of the two evaluations."""
+    on_data = arguments.manifest is not None
+    for name in OF_THE_SYNTHETIC_CASES if on_data else OF_A_DATA_SET:
+        value = getattr(arguments, name)
+        if value is not None and value is not False and (on_data or value):
+            option = "--" + name.replace("_", "-")
+            if on_data:
+                raise InputError(f"{option} is of the fixed synthetic cases; with --manifest it must be left out")
+            raise InputError(f"{option} is of a data set; it needs --manifest")

@@ -65,6 +65,20 @@ def test_a_contestant_that_cannot_be_is_found_before_the_others_are_judged(tmp_p
         (["--samples", "own-h7"], "no such case"),
         (["--folds", "4"], "fold is 4"),
         (["--hand", "foot"], "--hand is foot"),
+        *(
+            ([f"--{name}", *value], f"--{name} is of the fixed synthetic cases; with --manifest it must be left out")
+            for name, *value in (
+                ("checkpoint", "w.pt"),
+                ("threads", "1"),
+                ("methods", "ichhpinet"),
+                ("cases", "0"),
+                ("again",),
+                ("head-ct", "ct.nii"),
+                ("peer-rounds", "5"),
+                ("cache", "kept"),
+                ("plane", "coronal"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_computed(
