@@ -1,12 +1,10 @@
-"""Training on data sets: folds, mixing, peers by the same command, several processes, kill and resume, plans."""
+"""Training on data sets: folds, mixing, peers by the same command, kill and resume."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,20 +20,16 @@ from ichhpinet_workbench import train as command
 from ichhpinet_workbench.datasets import Manifest
 from ichhpinet_workbench.datasets.folds import learned_from, with_folds
 from ichhpinet_workbench.datasets.heads import HeadPool, MixedPool, head_path, load_head, prepare
-from ichhpinet_workbench.peers.registry import PEERS as REGISTERED
 from ichhpinet_workbench.peers.session import read_peer
 from ichhpinet_workbench.training import pool
 from ichhpinet_workbench.training.checkpoints import load_state
 from ichhpinet_workbench.training.engine import Engine, launched
 from ichhpinet_workbench.training.loop import Trainer
-from ichhpinet_workbench.training.networks import PEERS
-from ichhpinet_workbench.training.plan import checked_recipe, make_plan, read_plan
 from ichhpinet_workbench.training.recipe import RECIPES
 from ichhpinet_workbench.training.selection import Selection
 from ichhpinet_workbench.training.supply import ManifestSupply
 from workbench.tiny_sets import tiny_set
 
-ROOT = Path(__file__).resolve().parents[3]
 CROP = (4, 32, 32)
 TOY = replace(RECIPES["tiny"], crop=CROP, minutes=60.0, steps=2)
 TINY = argparse.Namespace(pixel_mm=1.0, min_slice_mm=2.5)
@@ -195,114 +189,7 @@ def test_snapshots_are_kept_over_the_run(tmp_path: Path) -> None:
     assert load_checkpoint(kept[0]).config.name == "tiny"
 
 
-def test_two_processes_of_torchrun_train_the_same_network_and_one_writes(tmp_path: Path) -> None:
-    tiny_set(tmp_path, 4, 2)
-    program = "import sys; sys.path[:0] = sys.argv.pop(1).split(':')\n"
-    program += "import argparse, torch; torch.set_num_threads(1)\n"
-    program += "from ichhpinet_workbench import train\n"
-    program += "parser = argparse.ArgumentParser(); train.register(parser.add_subparsers())\n"
-    program += "arguments = parser.parse_args(sys.argv[1:]); arguments.run(arguments)\n"
-    script = tmp_path / "train.py"
-    script.write_text(program)
-    places = f"{ROOT / 'Logic'}:{ROOT / 'Workbench'}"
-    line = [
-        "train",
-        "--out",
-        str(tmp_path / "run"),
-        "--manifest",
-        str(tmp_path / "manifest.json"),
-        "--folds",
-        "0",
-        *SMALL,
-    ]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*torchrun, str(script), places, *line],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = (tmp_path / "run" / "fold-0" / "log.csv").read_text().splitlines()
-    assert len(rows) == 2  # a heading and one row: a second writer would leave two
-    assert load_checkpoint(tmp_path / "run" / "fold-0" / "weights.pt").training["steps"] == 2
-
-
-# -- plans -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        ({"colour": 1}, "colour is no field of a plan"),
-        ({"changes": {"colour": 1}}, "colour is no field of a recipe"),
-        ({"changes": [1]}, "changes is a list"),
-        ({"changes": {"batch": 0}}, "batch is 0; it must be 1 or more"),
-        ({"changes": {"batch": "six"}}, "batch is 'six'; it must be a int"),
-        ({"changes": {"batch": 1.5}}, "batch is 1.5"),
-        ({"changes": {"crop": [4, 30, 32]}}, "crop is"),
-        ({"changes": {"crop": [4, 32]}}, "crop is"),
-        ({"changes": {"paper_points": 2}}, "paper_points is 2.0; it must be between 0 and 1"),
-        ({"changes": {"schedule": "steps"}}, "schedule is 'steps'"),
-        ({"changes": {"model": "resnet"}}, "model is 'resnet'"),
-        ({"changes": {"learning_rate": 0}}, "both must be above 0"),
-        ({"changes": {"loss": {"border": 1}}}, "loss has border"),
-        ({"changes": {"loss": {"volume": -1}}}, "each must be 0 or more"),
-        ({"changes": {"switches": {"wings": 2}}}, "wings is not a field of ModelConfig"),
-        ({"changes": {"model": "monai-unet", "switches": {"wings": 2}}}, "wings is not a field of PeerConfig"),
-        ({"changes": {"switches": {"volume_only": True, "slice_only": True}}}, "both set"),
-        ({"recipe": "huge"}, "recipe is 'huge'"),
-        ({"precision": "8"}, "precision is '8'"),
-        ({"devices": 0}, "devices is 0"),
-        ({"synthetic_share": 0.5}, "without a manifest"),
-        ({"manifest": "gone.json"}, "gone.json cannot be read"),
-        ({"manifest": "manifest.json", "folds": [9]}, "fold is 9"),
-        ({"manifest": "manifest.json", "folds": "some"}, "folds is 'some'"),
-        ({"manifest": "manifest.json", "synthetic_share": 1.0}, "synthetic_share is 1.0"),
-    ],
-)
-def test_a_plan_that_cannot_be_meant_is_refused_by_name_before_anything_starts(
-    tmp_path: Path, values: dict[str, Any], says: str
-) -> None:
-    tiny_set(tmp_path, 2)
-    with pytest.raises(InputError, match=says):
-        make_plan({"recipe": "tiny"} | values, tmp_path)
-
-
-def test_a_plan_of_a_file_is_overruled_by_options(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps({"recipe": "tiny", "changes": {"batch": 3, "loss": {"volume": 7}}}))
-    parser = argparse.ArgumentParser()
-    command.register(parser.add_subparsers())
-    line = ["train", "--out", str(tmp_path), "--config", str(tmp_path / "plan.json"), "--batch", "5"]
-    plan = command.plan_of(parser.parse_args(line))
-    assert plan.recipe.batch == 5 and plan.recipe.loss.volume == 7 and plan.recipe.loss.convert == 4
-
-
-@pytest.mark.parametrize(("content", "says"), [("{", "is not JSON"), ("[1]", "holds a list")])
-def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: str, says: str) -> None:
-    (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(InputError, match=says):
-        read_plan(tmp_path / "plan.json")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_plan(tmp_path / "gone.json")
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_preset_is_a_plan_that_can_be_meant(name: str) -> None:
-    assert checked_recipe(RECIPES[name]) == RECIPES[name]
-
-
-@pytest.mark.parametrize("model", PEERS)
-def test_every_peer_can_be_planned_with_the_recipe_that_ships(model: str) -> None:
-    plan = make_plan({"changes": {"model": model}})
-    assert plan.recipe.model == model and plan.recipe.volume_first == 0
-
-
-def test_the_peers_that_training_knows_are_those_that_there_are() -> None:
-    assert PEERS == REGISTERED
+# -- engines and choosing ----------------------------------------------------------------------------------------------
 
 
 def test_an_engine_without_the_devices_is_refused_and_one_device_needs_no_fabric() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ichhpinet.errors import InputError
+from ichhpinet.networks import ModelConfig
 
 from ..losses import LossWeights
 from .checkpoints import load_state
@@ -20,8 +21,10 @@ from .engine import PRECISIONS
 from .networks import OURS, PEERS, make_network, peer_config
 from .recipe import BorderRecipe, Recipe, named_recipe
 from .supply import ManifestSupply, Supply, SyntheticSupply
+from .values import typed, typed_fields
 
 ALL_FOLDS = "all"
+PLACES = ("manifest", "cache")
 PLANE = 16  # crops and windows are multiples of it in plane
 LEAST = {  # what a number of a recipe must at least be
     "seed": 0,
@@ -94,12 +97,18 @@ def make_plan(values: Mapping[str, Any], folder: Path = Path(".")) -> Plan:
         raise InputError(f"{', '.join(unknown)} is no field of a plan; the fields are {', '.join(sorted(known))}")
     recipe = checked_recipe(_recipe(values.get("recipe", "compact"), values.get("changes", {})))
     rest = {name: value for name, value in values.items() if name not in ("recipe", "changes", "folds")}
-    for name in ("manifest", "cache"):
-        if rest.get(name) is not None:
-            rest[name] = folder / str(rest[name])
-    plan = Plan(recipe, **rest)
+    plan = Plan(recipe)
+    for name, value in rest.items():
+        made = _place(name, value, folder) if name in PLACES else typed(name, getattr(plan, name), value)
+        plan = replace(plan, **{name: made})
     _check_plan(plan)
     return replace(plan, folds=_folds(plan, values.get("folds", ALL_FOLDS)))
+
+
+def _place(name: str, value: Any, folder: Path) -> Path | None:
+    if not isinstance(value, (str, Path, type(None))):
+        raise InputError(f"{name} is {value!r}; it must be a path")
+    return None if value is None else folder / value
 
 
 def checked_recipe(recipe: Recipe) -> Recipe:
@@ -117,8 +126,7 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"learning_rate {recipe.learning_rate}, minutes {recipe.minutes}: both must be above 0")
     if math.isinf(recipe.minutes) and not recipe.steps:
         raise InputError("neither minutes nor steps bound the run; one of them must")
-    depth, *plane = recipe.crop
-    if len(recipe.crop) != 3 or depth < 2 or any(n < PLANE or n % PLANE for n in plane):
+    if len(recipe.crop) != 3 or recipe.crop[0] < 2 or any(n < PLANE or n % PLANE for n in recipe.crop[1:]):
         raise InputError(f"crop is {recipe.crop}; it must be (d, h, w), d 2 or more, h and w multiples of {PLANE}")
     if recipe.volume_first and recipe.model in PEERS:
         raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
@@ -131,6 +139,7 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"the border's recipe is {recipe.border}; each must be 0 or more, batch and passes 1 or more")
     if recipe.border.minutes and not recipe.border.play_minutes:
         raise InputError("border.play_minutes is 0; it must be above 0 where border.minutes is")
+    recipe = replace(recipe, switches=_switches(recipe))
     _check_network(recipe)
     return recipe
 
@@ -154,6 +163,17 @@ def check_resumes(recipe: Recipe, folder: Path, supply: Supply) -> None:
         )
 
 
+def _switches(recipe: Recipe) -> dict[str, Any]:
+    """Those of the recipe, each of the kind that the model's field has; fields that are none are left to the model."""
+    plain = replace(recipe, switches={})
+    before = peer_config(plain) if recipe.model in PEERS else ModelConfig.named(recipe.model)
+    known = before.to_dict()
+    return {
+        name: typed(f"switches.{name}", getattr(before, name), value) if name in known else value
+        for name, value in recipe.switches.items()
+    }
+
+
 def _check_network(recipe: Recipe) -> None:
     """A network that cannot be built is found now. Of ours, shapes alone are made; a peer may need numbers."""
     if recipe.model in PEERS:
@@ -162,8 +182,11 @@ def _check_network(recipe: Recipe) -> None:
         if missing:
             raise InputError(f"{recipe.model} needs the package {missing[0]}; install ichhpinet[workbench]")
         return
-    with torch.device("meta"):
-        make_network(recipe)
+    try:
+        with torch.device("meta"):
+            make_network(recipe)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"switches are {recipe.switches}; no network has such a shape ({error})") from None
 
 
 def _recipe(name: Any, changes: Any) -> Recipe:
@@ -183,34 +206,40 @@ def _value(base: Recipe, name: str, value: Any) -> Any:
     """A field's value from JSON, of the type that the preset has."""
     before = getattr(base, name)
     if isinstance(before, (LossWeights, BorderRecipe)):
-        unknown = sorted(set(value) - set(before.__dict__)) if isinstance(value, Mapping) else [type(value).__name__]
-        if unknown:
-            raise InputError(f"{name} has {', '.join(unknown)}; its fields are {', '.join(before.__dict__)}")
-        return replace(before, **value)
-    if isinstance(before, dict) and isinstance(value, Mapping):
+        return typed_fields(name, before, value)
+    if isinstance(before, dict):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{name} is {value!r}; it must be an object of fields of the model")
         return {**before, **value}
-    if isinstance(before, tuple) and isinstance(value, (list, tuple)) and all(isinstance(n, int) for n in value):
-        return tuple(value)
-    number = isinstance(before, (int, float)) and isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and (isinstance(before, float) or float(value).is_integer()):
-        return type(before)(value)
-    if isinstance(before, str) and isinstance(value, str):
-        return value
-    raise InputError(f"{name} is {value!r}; it must be a {type(before).__name__} like {before!r}")
+    return typed(name, before, value)
 
 
 def _check_plan(plan: Plan) -> None:
+    _check_device(plan.device)
     if plan.precision not in PRECISIONS:
         raise InputError(f"precision is {plan.precision!r}; it must be one of {', '.join(PRECISIONS)}")
     for name in ("devices", "nodes"):
-        if not (isinstance(getattr(plan, name), int) and getattr(plan, name) >= 1):
-            raise InputError(f"{name} is {getattr(plan, name)!r}; it must be 1 or more")
+        if getattr(plan, name) < 1:
+            raise InputError(f"{name} is {getattr(plan, name)}; it must be 1 or more")
     if plan.synthetic_share and plan.manifest is None:
         raise InputError("synthetic_share is given without a manifest; without one all heads are synthetic")
     if not 0 <= plan.synthetic_share < 1:
         raise InputError(f"synthetic_share is {plan.synthetic_share}; it must be from 0 to below 1")
-    if not (isinstance(plan.snapshots, int) and plan.snapshots >= 0 and plan.validate_minutes > 0):
-        raise InputError(f"snapshots {plan.snapshots!r}, validate_minutes {plan.validate_minutes}: 0 or more, above 0")
+    if not (plan.snapshots >= 0 and plan.validate_minutes > 0):
+        raise InputError(f"snapshots {plan.snapshots}, validate_minutes {plan.validate_minutes}: 0 or more, above 0")
+
+
+def _check_device(name: str) -> None:
+    """Raises InputError for a device that is none, or that this machine lacks."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device.type not in there:
+        raise InputError(f"device is {name!r}; it must be one of {', '.join(there)}")
+    if (device.index or 0) >= there[device.type]:
+        raise InputError(f"device is {name!r}; this machine has {there[device.type]} of that kind")
 
 
 def _folds(plan: Plan, asked: Any) -> tuple[int, ...]:
