@@ -22,7 +22,7 @@ from ..regions import Bool, components
 from .loading import BRAIN_HU, mask_voxels
 from .manifest import Entry, Manifest
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 LESION_HU = (20.0, 110.0)  # median HU of a lesion mask on blood; outside, the mask lies on something else
 BRAIN_MEDIAN_HU = (15.0, 50.0)  # of all voxels of 5-60 HU
 SLICE_MM, PIXEL_MM = (0.3, 12.0), (0.2, 1.5)
@@ -79,7 +79,8 @@ def check_case(job: _Job) -> Row:
         values = mask_voxels(job.manifest.path(entry.mask))
     except InputError as error:
         return row | {"findings": [*findings, f"fault: the mask: {error}"]}
-    row["mismatch"] = _mismatch(job, volume)
+    row["mismatch"], fault = _mismatch(job, volume)
+    findings += [f"fault: the mask: {fault}"] if fault else []
     if values.shape != volume.shape:
         return row | {"findings": [*findings, f"fault: the mask is {values.shape}; the CT is {volume.shape}"]}
     measured, more = _look(volume, values > 0, entry)
@@ -154,15 +155,15 @@ def _findings(volume: CTVolume, mask: Bool, entry: Entry, measured: Row) -> list
     ]
 
 
-def _mismatch(job: _Job, volume: CTVolume) -> str:
-    """How the mask's grid differs from the CT's, in words; '' if it does not."""
+def _mismatch(job: _Job, volume: CTVolume) -> tuple[str, str]:
+    """(how the mask's grid differs from the CT's, what else keeps it from being read), each in words, '' if nothing."""
     path = job.manifest.path(job.entry.mask)
     try:
         read_labels(path, volume)
     except InputError as error:
-        text = str(error)
-        return text.split("the CT: ", 1)[1] if "another grid" in text else ""
-    return ""
+        _, elsewhere, how = str(error).partition("is on another grid than the CT: ")
+        return (how, "") if elsewhere else ("", str(error))
+    return "", ""
 
 
 def _judged(entry: Entry, row: Row, mend: bool) -> Entry:

@@ -51,6 +51,14 @@ def test_good_data_is_found_good_and_measured(tmp_path: Path) -> None:
     assert "2 cases of 2 patients; 2 can be used" in (tmp_path / "out" / "integrity.md").read_text()
 
 
+@pytest.mark.parametrize(("factor", "dtype"), [(1000, np.int16), (0.7, np.float32)])
+def test_a_mask_that_cannot_be_read_as_labels_is_a_fault(tmp_path: Path, factor: float, dtype: Any) -> None:
+    change(folder(tmp_path) / "masks" / "c0.nii.gz", values=lambda array: (array.astype(float) * factor).astype(dtype))
+    rows, manifest = checked(tmp_path)
+    assert "every value must be a whole number from 0 to 255" in manifest.entries[0].excluded
+    assert rows[1]["findings"] == [] and [entry.case for entry in manifest.used] == ["own-c1"]
+
+
 def test_a_mask_on_another_grid_is_excluded_and_taken_voxel_by_voxel_when_asked(tmp_path: Path) -> None:
     change(folder(tmp_path) / "masks" / "c0.nii.gz", origin=(30.0, 0.0, 0.0))
     rows, manifest = checked(tmp_path)
