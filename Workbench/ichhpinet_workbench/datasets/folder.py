@@ -51,9 +51,16 @@ def _from_csv(path: Path) -> Iterator[dict[str, str]]:
             raise InputError(f"{path.name} has no column {' and '.join(missing)}; it must have image and mask")
         for row in reader:
             for column in COLUMNS:
-                file_path = path.parent / row[column]
+                file_path = path.parent / (row[column] or "")
+                if not row[column] or not row[column].strip():
+                    raise InputError(f"{path.name}, line {reader.line_num} names no {column}; it must be a path")
                 if not file_path.exists():
                     raise InputError(f"{path.name}, line {reader.line_num}: the {column} does not exist")
+                if file_path.is_dir() and (column == "mask" or not any(map(Path.is_file, file_path.iterdir()))):
+                    wanted = "a file" if column == "mask" else "a file, or a folder of DICOM files"
+                    raise InputError(
+                        f"{path.name}, line {reader.line_num}: the {column} is a folder; it must be {wanted}"
+                    )
                 row[column] = file_path.resolve().as_posix()
             yield {key: value or "" for key, value in row.items() if key}
 

@@ -112,9 +112,11 @@ def _scan(line: str, place: str) -> Scan:
         name = next(row[key] for key in SCAN_KEYS if key in row)
         patient = next(row[key] for key in PATIENT_KEYS if key in row)
         slices = row[SLICES_KEY]
+        codes = [slices[key] for key in sorted(slices, key=int)] if isinstance(slices, dict) else list(slices)
     except (ValueError, KeyError, TypeError, StopIteration):
         raise InputError(f"{place} is not as published; it must hold a scan, a patient and a {SLICES_KEY}") from None
-    codes = [slices[key] for key in sorted(slices, key=int)] if isinstance(slices, dict) else list(slices)
+    if not codes:
+        raise InputError(f"{place} has an empty {SLICES_KEY}; it must name the scan's slices")
     for code in (name, patient, *codes):
         if not (isinstance(code, str) and CODE.fullmatch(code)):
             raise InputError(f"{place} holds a code that is none; codes must be letters and digits")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ichhpinet.writing import write_mask, write_volume
 from .loading import mask_voxels
 
 SAME_PLACE_MM = 0.01
+SHOWN_ERROR = 300  # letters
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def convert(job: Conversion) -> str:
         write_mask(job.mask, labels > 0, volume)
     except InputError as error:
         return str(error)
+    except (RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # ITK's word for a file it cannot read or write
+        return " ".join(f"a file cannot be read: {error}".split())[:SHOWN_ERROR]
     return ""
 
 

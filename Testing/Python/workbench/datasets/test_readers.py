@@ -147,9 +147,34 @@ def test_a_scan_that_cannot_be_converted_is_excluded_with_the_reason(tmp_path: P
     assert len(manifest.used) == 2
 
 
+def test_a_file_that_is_damaged_excludes_its_scan_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, labels, rsna = hemseg(tmp_path / "in", SCANS)
+    content = bytearray(labels.read_bytes())
+    content[content.find(b"aa02.nii.gz") + 60] ^= 0xFF  # within the label itself: its checksum is wrong
+    labels.write_bytes(content)
+    whole = series._pixels
+
+    def unreadable(path: Path) -> object:
+        if path.name.startswith("ID_bb01"):
+            raise RuntimeError("Exception thrown in ReadImage:\n  sitk::ERROR")
+        return whole(path)
+
+    monkeypatch.setattr(series, "_pixels", unreadable)
+    manifest = convert_hemseg("hemseg-200", listed, labels, rsna, tmp_path / "out")
+    reasons = {entry.case.removeprefix("hemseg-200-"): entry.excluded for entry in manifest.entries if entry.excluded}
+    assert set(reasons) == {"aa02", "bb01"} and reasons["aa02"].startswith("a file cannot be read: Bad CRC-32")
+    assert reasons["bb01"] == "a file cannot be read: Exception thrown in ReadImage: sitk::ERROR"
+
+
 def test_a_list_or_labels_that_are_not_as_published_are_refused(tmp_path: Path) -> None:
     listed, labels, rsna = hemseg(tmp_path / "in", SCANS)
-    for line in ('{"scan_": "a"}', "x", '{"patient": "p", "scan_": "../up", "slice_list": []}'):
+    for line in (
+        '{"scan_": "a"}',
+        "x",
+        '{"patient": "p", "scan_": "../up", "slice_list": ["a"]}',
+        '{"patient": "p", "scan_": "a", "slice_list": []}',
+        '{"patient": "p", "scan_": "a", "slice_list": {"one": "a"}}',
+    ):
         listed.write_text(line)
         with pytest.raises(InputError, match="line 1"):
             read_list(listed)
@@ -229,6 +254,17 @@ def test_a_csv_names_pairs_patients_and_kinds_and_a_missing_file_by_its_line(tmp
     table.write_text("image,mask\ni.nii.gz,gone.nii.gz\n")
     with pytest.raises(InputError, match=r"pairs.csv, line 2: the mask does not exist"):
         read_folder(table, "own")
+    (tmp_path / "empty").mkdir()
+    for row, says in (
+        ("i.nii.gz", "line 2 names no mask"),
+        ("i.nii.gz,", "line 2 names no mask"),
+        (",m.nii.gz", "line 2 names no image"),
+        ("i.nii.gz,empty", "line 2: the mask is a folder; it must be a file"),
+        ("empty,m.nii.gz", "line 2: the image is a folder; it must be a file, or a folder of DICOM files"),
+    ):
+        table.write_text(f"image,mask\n{row}\n")
+        with pytest.raises(InputError, match=f"pairs.csv, {says}"):
+            read_folder(table, "own")
     table.write_text("picture,mask\n")
     with pytest.raises(InputError, match="has no column image"):
         read_folder(table, "own")
