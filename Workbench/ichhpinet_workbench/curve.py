@@ -1,4 +1,4 @@
-"""The learning curve of a run, as a picture: loss of the training crops, Dice by round on the selection heads."""
+"""The learning curve of a run, as a picture: loss of the training crops, Dice by round of what chooses the weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before it is loaded)
 
 
-def draw_curve(folder: Path) -> Path:
-    """Write `curve.png` from `log.csv` and `validation.csv` of a run's folder; returns its path."""
+def draw_curve(folder: Path, chosen_by: str) -> Path:
+    """Write `curve.png` from `log.csv` and `validation.csv` of a run's folder; its path. chosen_by: whose Dice."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     log, validation = _read(folder / "log.csv"), _read(folder / "validation.csv")
     if log:
@@ -21,7 +21,7 @@ def draw_curve(folder: Path) -> Path:
     for name in ("dice_0", "dice_1", "dice_2", "dice_3"):
         if validation:
             right.plot(validation["minutes"], validation[name], "o-", label=f"round {name[-1]}")
-    right.set(xlabel="minutes of training", ylabel="mean Dice", ylim=(0, 1), title="selection heads (synthetic)")
+    right.set(xlabel="minutes of training", ylabel="mean Dice", ylim=(0, 1), title=chosen_by)
     right.legend(loc="lower right")
     path = folder / "curve.png"
     figure.savefig(path, dpi=110)

@@ -120,17 +120,17 @@ def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int |
     trainer.run(steps)
     if engine.is_first:
         if trainer.done:
-            finish(plan.recipe, folder, supply, engine.device, trainer.step)
+            finish(plan.recipe, folder, supply, engine.device, trainer.step, engine.is_half)
         digest = export(folder, folder / WEIGHTS_NAME)
         logging.getLogger(__name__).info("%s: SHA-256 %s", WEIGHTS_NAME, digest)
-        _draw(folder)
+        _draw(folder, supply)
     engine.wait()
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, supply: Supply) -> None:
     """The learning curve, where matplotlib is installed; the CSV files hold the same figures."""
     try:
         from .curve import draw_curve
     except ImportError:
         return
-    draw_curve(folder)
+    draw_curve(folder, supply.chosen_by)

@@ -27,7 +27,8 @@ from ichhpinet_workbench.training.engine import Engine, launched
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.recipe import RECIPES
 from ichhpinet_workbench.training.selection import Selection
-from ichhpinet_workbench.training.supply import ManifestSupply
+from ichhpinet_workbench.training.supply import ManifestSupply, SyntheticSupply
+from ichhpinet_workbench.training.tables import append_row, cut_rows
 from workbench.tiny_sets import tiny_set
 
 CROP = (4, 32, 32)
@@ -109,6 +110,27 @@ def test_each_fold_is_trained_without_its_own_cases_and_gets_its_weights(tmp_pat
         assert checkpoint.training["data"] == f"own, all folds but {fold} of 2" and checkpoint.config.name == "tiny"
         assert (folder / "curve.png").exists() and (folder / "log.csv").exists()
     assert len(list((tmp_path / "run" / "cache").glob("*.npz"))) == 6
+
+
+def test_the_curve_says_by_whom_the_weights_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr("ichhpinet_workbench.curve.draw_curve", lambda folder, chosen_by: drawn.append(chosen_by))
+    command._draw(tmp_path, ManifestSupply(tiny_set(tmp_path, 2), 0, tmp_path))
+    command._draw(tmp_path, SyntheticSupply())
+    assert drawn == ["training patients set aside to choose by", "selection heads (synthetic)"]
+
+
+def test_rows_of_steps_that_a_kill_lost_are_taken_off(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    for step in (20, 40, 60):
+        append_row(path, {"step": step, "loss": 0.5})
+    with path.open("a") as file:
+        file.write("8")  # killed while it wrote
+    cut_rows(path, 40)
+    assert path.read_text().splitlines() == ["step,loss", "20,0.5", "40,0.5"]
+    cut_rows(path, 0)
+    assert not path.exists()
+    cut_rows(path, 0)
 
 
 def test_no_case_of_a_fold_is_seen_in_its_training_and_choosing(tmp_path: Path) -> None:
@@ -231,3 +253,13 @@ def test_a_selection_of_heads_without_blood_counts_finding_nothing_as_right(tmp_
 
     scores = Selection.of_heads(heads).score(Silent(), torch.device("cpu"))  # type: ignore[arg-type]
     assert scores["score"] == 1.0
+
+
+@pytest.mark.parametrize("precision", ["bf16", "32"])
+def test_weights_are_chosen_in_the_precision_of_the_training(tmp_path: Path, precision: str) -> None:
+    manifest, kinds = tiny_set(tmp_path, 4, 2), []
+    supply = ManifestSupply(manifest, 0, tmp_path / "cache")
+    trainer = Trainer(TOY, tmp_path / "run", supply=supply, engine=Engine("cpu", precision))
+    trainer.averaged.register_forward_hook(lambda *_: kinds.append((torch.ones(1, 1) @ torch.ones(1, 1)).dtype))
+    trainer.validate()
+    assert set(kinds) == {torch.bfloat16 if precision == "bf16" else torch.float32}

@@ -46,6 +46,11 @@ class Engine:
         """The process that writes."""
         return self.rank == 0
 
+    @property
+    def is_half(self) -> bool:
+        """Mixed precision is asked for."""
+        return self.precision == "bf16"
+
     def wrapped(self, network: nn.Module) -> nn.Module:
         """What a training round is asked of. Weights that a round does not reach are no fault: some have no strokes."""
         step = RoundStep(network)
@@ -60,7 +65,7 @@ class Engine:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision, where it is asked for."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_half)
 
     def agreed(self, value: float) -> float:
         """The first process's value, in all of them: whoever decides alone decides otherwise."""

@@ -30,8 +30,11 @@ def finished(folder: Path, step: int) -> Path:
     return folder / "finished" / f"step-{step}"
 
 
-def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, step: int) -> None:
-    """Nothing where the recipe asks for nothing, or where it is done already; a cut run goes on where it was."""
+def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, step: int, half: bool = True) -> None:
+    """Nothing where the recipe asks for nothing, or where it is done already; a cut run goes on where it was.
+
+    half: the points are judged in mixed precision.
+    """
     best, place = load_state(folder / "best"), finished(folder, step)
     if best is None or not (recipe.soup or recipe.border.minutes) or load_state(place) is not None:
         return
@@ -39,7 +42,7 @@ def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, s
     network = HPINet(config).to(device).eval()
     state = load_state(place / "soup")
     if state is None:
-        weights, score, count = soup(network, best, folder, supply.selection(config), device)
+        weights, score, count = soup(network, best, folder, supply.selection(config), device, half)
         state = best | {"network": weights, "score": score, "averaged": count}
         save_state(place / "soup", state)
     network.load_state_dict(state["network"])
@@ -57,18 +60,23 @@ def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, s
 
 
 def soup(
-    network: nn.Module, best: Mapping[str, Any], folder: Path, selection: Selection, device: torch.device
+    network: nn.Module,
+    best: Mapping[str, Any],
+    folder: Path,
+    selection: Selection,
+    device: torch.device,
+    half: bool = True,
 ) -> tuple[dict[str, Tensor], float, int]:
     """A greedy soup (Wortsman et al., ICML 2022): a point enters the mean of weights where that is no worse.
 
     Points: the second half of the run's snapshots. Returns the mean, its score, and how many points it holds.
     """
     chosen: list[Weights] = [best["network"]]
-    score = _score(network, chosen[0], selection, device)
+    score = _score(network, chosen[0], selection, device, half)
     paths = sorted((folder / "snapshots").glob("*.pt"))
     for path in paths[len(paths) // 2 :]:
         trial = [*chosen, load_checkpoint(path).weights]
-        tried = _score(network, mean(trial), selection, device)
+        tried = _score(network, mean(trial), selection, device, half)
         logger.info("with %s: %.4f against %.4f", path.stem, tried, score)
         if tried >= score:
             chosen, score = trial, tried
@@ -84,6 +92,6 @@ def mean(points: list[Weights]) -> dict[str, Tensor]:
     }
 
 
-def _score(network: nn.Module, weights: Weights, selection: Selection, device: torch.device) -> float:
+def _score(network: nn.Module, weights: Weights, selection: Selection, device: torch.device, half: bool) -> float:
     network.load_state_dict(weights)
-    return selection.score(network, device)["score"]
+    return selection.score(network, device, half)["score"]

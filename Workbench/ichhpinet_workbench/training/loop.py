@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
 import logging
 import math
@@ -24,6 +23,7 @@ from .partner import Partner
 from .recipe import Recipe
 from .selection import Selection
 from .supply import Crops, Supply, SyntheticSupply
+from .tables import append_row, cut_rows
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,9 @@ class Trainer:
 
     def _restore(self) -> None:
         state = load_state(self.folder)
+        if self.engine.is_first:
+            for name in ("log.csv", "validation.csv"):
+                cut_rows(self.folder / name, 0 if state is None else state["step"])
         if state is None:
             return
         self.network.load_state_dict(state["network"])
@@ -202,9 +205,9 @@ class Trainer:
     def _validate(self) -> None:
         if self._selection is None:
             self._selection = self.supply.selection(self.config)
-        scores = self._selection.score(self.averaged, self.device)
+        scores = self._selection.score(self.averaged, self.device, self.engine.is_half)
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | scores
-        _append(self.folder / "validation.csv", row)
+        append_row(self.folder / "validation.csv", row)
         logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
         if scores["score"] > self.best["score"]:
             self.best = row
@@ -227,7 +230,7 @@ class Trainer:
         found = {name: [row[name] for row in rows if name in row] for name in LOGGED}
         means = {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2), "heads": heads} | means
-        _append(self.folder / "log.csv", row)
+        append_row(self.folder / "log.csv", row)
         logger.info("step %d, %.1f min, %d heads: loss %.3f dice %.3f", *list(row.values())[:4], means["dice"])
 
 
@@ -236,13 +239,3 @@ def _dice(probability: Tensor, truth: Tensor) -> float:
     mask, truth = probability.flatten(1) >= 0.5, truth.flatten(1) >= 0.5
     dice = 2 * (mask & truth).sum(1) / (mask.sum(1) + truth.sum(1)).clamp(min=1)
     return float(dice[truth.any(1)].mean()) if truth.any() else 1.0
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({key: round(value, 5) for key, value in row.items()})

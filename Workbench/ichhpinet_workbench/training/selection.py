@@ -43,19 +43,29 @@ class Selection:
         return _of(config.pixel_mm, 2 if config.name == "tiny" else CASES)
 
     @torch.inference_mode()
-    def score(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Mean Dice after each round, Dice with no stroke, and `score`, the mean of rounds 1 to 3."""
-        rounds = np.array([self._play(network, device, *case, number) for number, case in enumerate(self._cases)])
+    def score(self, network: nn.Module, device: torch.device, half: bool = True) -> dict[str, float]:
+        """Mean Dice after each round, Dice with no stroke, and `score`, the mean of rounds 1 to 3.
+
+        half: in mixed precision, as the training is.
+        """
+        rounds = np.array([self._play(network, device, half, *case, seed) for seed, case in enumerate(self._cases)])
         named = {f"dice_{number}": float(value) for number, value in enumerate(rounds.mean(0))}
         return named | {"score": float(rounds[:, 1:].mean())}
 
     def _play(
-        self, network: nn.Module, device: torch.device, image: Tensor, truth: np.ndarray, spacing: Tensor, seed: int
+        self,
+        network: nn.Module,
+        device: torch.device,
+        half: bool,
+        image: Tensor,
+        truth: np.ndarray,
+        spacing: Tensor,
+        seed: int,
     ) -> list[float]:
         """[Dice without strokes, after round 1, 2, 3]."""
         rng = np.random.default_rng(seed)
         image, spacing = image.to(device), spacing.to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             features = network.encode(image[0])
         dices = []
         painted = np.zeros((2, *truth.shape), bool)
@@ -74,7 +84,7 @@ class Selection:
                 torch.from_numpy(touched)[None].to(device),
                 spacing,
             )
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 outputs = network(inputs, features, memory)
             probability = torch.sigmoid(outputs.logits.float())
             result = ((probability[0] >= 0.5).cpu().numpy() | painted[0]) & ~painted[1]

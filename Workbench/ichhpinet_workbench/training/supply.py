@@ -29,10 +29,14 @@ class Crops(Protocol):
 
 
 class Supply(Protocol):
-    """Data of a run. about: for the training record. identity: changes with the cases that are learned from."""
+    """Data of a run. about: for the training record. identity: changes with the cases that are learned from.
+
+    chosen_by: what `selection` gives, in words.
+    """
 
     about: str
     identity: str
+    chosen_by: str
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """Where batches come from; first_seed: of synthetic heads, apart for each process and part of a run."""
@@ -47,6 +51,7 @@ class SyntheticSupply:
 
     about: str = SYNTHETIC
     identity: str = "synthetic"
+    chosen_by: str = "selection heads (synthetic)"
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """A pool that background processes renew."""
@@ -65,6 +70,7 @@ class ManifestSupply:
     fold: int
     cache: Path
     synthetic_share: float = 0.0
+    chosen_by: str = "training patients set aside to choose by"
 
     @property
     def about(self) -> str:
