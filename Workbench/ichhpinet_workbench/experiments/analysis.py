@@ -31,14 +31,21 @@ from .features import VOLUME_STRIDES, Likeness, likenesses, separation, sim_stri
 
 CASES = 8  # of each fold: the figures are means, and a map needs no more
 BRAIN = (-1.0, 0.6)  # of the normalised image: about 0 to 64 HU, and what is compared with the lesion
+TOO_SMALL = "No lesion is large enough in these maps to be told from brain.\n"
 Row = dict[str, Any]
 
 
-def analyse(manifest: Manifest, run: Path, folds: Sequence[int], out: Path, device: str = "auto") -> Path:
-    """Write analysis.md, its CSV files and pictures from a run's snapshots and weights; the report's path."""
+def analyse(
+    manifest: Manifest, run: Path, folds: Sequence[int], out: Path, device: str = "auto", budget: str = ""
+) -> Path:
+    """Write analysis.md, its CSV files and pictures from a run's snapshots and weights; the report's path.
+
+    budget: what the training cost.
+    """
     out.mkdir(parents=True, exist_ok=True)
     likeness: list[Row] = []
     apart: list[Row] = []
+    drawn = 0
     for fold in folds:
         folder = run / f"fold-{fold}"
         cases = [load_entry(manifest, entry) for entry in manifest.test(fold)[:CASES]]
@@ -49,13 +56,13 @@ def analyse(manifest: Manifest, run: Path, folds: Sequence[int], out: Path, devi
         apart += _separation_rows(last, cases, fold)
         if cases and fold == folds[0]:
             _first_round(last, cases[0])
-            draw_attention(out / "attention.png", last, cases[0])
+            drawn = draw_attention(out / "attention.png", last, cases[0])
     _write_csv(out / "similarity.csv", likeness)
     _write_csv(out / "separation.csv", apart)
     if likeness:
         _draw_similarity(out / "similarity.png", likeness)
     path = out / "analysis.md"
-    path.write_text(_report(likeness, apart), encoding="utf-8")
+    path.write_text(_report(likeness, apart, drawn, budget), encoding="utf-8")
     return path
 
 
@@ -115,10 +122,13 @@ def _on_stride(lesion: Tensor, image: Tensor, stride: int) -> tuple[Tensor, Tens
     return inside, inside | ((coarse > BRAIN[0]) & (coarse < BRAIN[1]))
 
 
-def _report(likeness: Sequence[Row], apart: Sequence[Row]) -> str:
-    parts = ["# Analysis of the hybrid propagation\n", _similarity_part(likeness), _separation_part(apart)]
-    parts.append("## Attention across slices\n\n![attention](attention.png)\n")
-    return "\n".join(parts)
+def _report(likeness: Sequence[Row], apart: Sequence[Row], drawn: int, budget: str) -> str:
+    """drawn: how many pairs of slices the picture of attention shows."""
+    seen = (
+        "![attention](attention.png)\n" if drawn else "No lesion reaches beyond its painted slice: nothing is drawn.\n"
+    )
+    parts = ["# Analysis of the hybrid propagation\n", budget, _similarity_part(likeness), _separation_part(apart)]
+    return "\n".join([part for part in parts if part] + [f"## Attention across slices\n\n{seen}"])
 
 
 def _similarity_part(rows: Sequence[Row]) -> str:
@@ -149,7 +159,7 @@ def _separation_part(rows: Sequence[Row]) -> str:
     return (
         "## Class separation of FCM features\n\nLesion against brain, in the volume branch's maps D_i and in F_k made "
         "of them; linear discriminant, fitted on half of the pixels, judged on the rest.\n\n"
-        f"{table_of(heads, lines)}\n"
+        f"{table_of(heads, lines) if any(np.isfinite(row['auc_volume']) for row in rows) else TOO_SMALL}\n"
         f"The paper: {published.DISCRIMINABILITY}; {published.OTHER_DATA}, and its measure is not given.\n"
     )
 

@@ -19,11 +19,12 @@ WINDOW = (-1.0, 1.0)  # of the normalised image: 0 to 80 HU
 QUERY, TRUTH = "#5dff5d", "#4cc9ff"
 
 
-def draw_attention(path: Path, predictor: ProbedPredictor, case: LoadedEntry) -> None:
+def draw_attention(path: Path, predictor: ProbedPredictor, case: LoadedEntry) -> int:
     """A row for each distance: the slice that looks, with its lesion; the corrected slice, with what is looked at.
 
     Above each map: how many times more of the attention falls on the lesion there than its area would get.
-    Needs `predictor.seen` of a round on the case. Raises RuntimeError without.
+    Returns how many rows; no file where there is no lesion beside the painted slice. Needs `predictor.seen` of a round
+    on the case, raises RuntimeError without.
     """
     seen = predictor.seen
     if seen is None:
@@ -32,15 +33,18 @@ def draw_attention(path: Path, predictor: ProbedPredictor, case: LoadedEntry) ->
     memory = int(torch.nonzero(seen.touched).flatten()[0])
     pairs = [(memory + step * side, memory) for step in STEPS for side in (-1, 1)]
     pairs = [(query, memory) for query, _ in pairs if 0 <= query < len(lesion) and lesion[query].any()][: len(STEPS)]
-    figure = new_figure(9.0, 3.1 * max(1, len(pairs)) + 0.5)
+    if not pairs:
+        return 0
+    figure = new_figure(9.0, 3.1 * len(pairs) + 0.5)
     figure.patch.set_facecolor("black")
-    axes = figure.subplots(max(1, len(pairs)), 3, squeeze=False)
+    axes = figure.subplots(len(pairs), 3, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for line, (query, _) in zip(axes, pairs, strict=False):
+    for line, (query, _) in zip(axes, pairs, strict=True):
         _draw_pair(line, seen, lesion, query, memory)
     figure.suptitle("Attention of the lesion (green) in the painted slice; truth blue", color="0.85", fontsize=10)
     figure.savefig(path, dpi=110, facecolor="black")
+    return len(pairs)
 
 
 def _draw_pair(axes: np.ndarray, seen: Seen, lesion: Tensor, query: int, memory: int) -> None:

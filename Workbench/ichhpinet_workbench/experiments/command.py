@@ -21,7 +21,11 @@ def register(subparsers: Any) -> None:
     group = parser.add_argument_group("judging")
     group.add_argument("--rounds", type=int, default=8)
     group.add_argument(
-        "--contestant", action="append", default=[], metavar="NAME=KIND[:SOURCE]", help="judged as it is"
+        "--contestant",
+        action="append",
+        default=[],
+        metavar="NAME=KIND[:SOURCE]",
+        help="judged as it is (of comparison: the three classic methods)",
     )
     group.add_argument("--weights", help="of interaction or uncertainty: trained already ({fold}: each fold's own)")
     group.add_argument("--judges", type=int, default=0, help="processes that judge")
@@ -33,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ..bar import Bar
-    from ..study.contestants import Contestant
+    from ..study.contestants import CLASSIC, Contestant
     from ..study.runner import Rules
     from ..train import plan_of
     from ..training.engine import launched
@@ -44,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = plan_of(arguments)
-    extra = tuple(Contestant.parse(text) for text in arguments.contestant)
+    given = arguments.contestant or (CLASSIC if arguments.name == "comparison" else ())
+    extra = tuple(Contestant.parse(text) for text in given)
     rules = Rules(arguments.rounds, device=plan.device)
     setting = Setting(plan, arguments.out, rules, extra, arguments.judges, arguments.weights)
     experiment = experiment_named(arguments.name)

@@ -21,8 +21,10 @@ from ..study.report import Study, not_comparable, write_report
 from ..study.runner import Rules, evaluate
 from ..study.tables import methods_table, rounds_of
 from ..train import WEIGHTS_NAME, train
+from ..training.checkpoints import load_state
 from ..training.engine import Engine
 from ..training.plan import Plan, check_resumes, checked_recipe
+from .budget import budget_line
 from .variants import FULL, Experiment, Variant
 
 logger = logging.getLogger(__name__)
@@ -76,9 +78,10 @@ def run_experiment(
     if experiment.name == "analysis":
         from .analysis import analyse
 
-        return analyse(manifest, variant_folder(setting, variants[0]), setting.plan.folds, setting.out)
+        run, budget = variant_folder(setting, variants[0]), _budget(setting, variants)
+        return analyse(manifest, run, setting.plan.folds, setting.out, setting.rules.device, budget)
     if experiment.name == UNCERTAINTY:
-        return _uncertainty(manifest, setting, contestants_of(setting, variants), progress)
+        return _uncertainty(manifest, setting, variants, progress)
     return _judged(experiment, setting, manifest, variants, progress)
 
 
@@ -102,8 +105,23 @@ def _train_all(experiment: Experiment, setting: Setting, variants: Sequence[Vari
     for plan, variant in zip(plans, variants, strict=True):
         for folder, supply in plan.runs(variant_folder(setting, variant)):
             check_resumes(plan.recipe, folder, supply)
+            _check_budget(plan, folder)
     for plan, variant in zip(plans, variants, strict=True):
         train_variant(plan, variant_folder(setting, variant), engine)
+
+
+def _check_budget(plan: Plan, folder: Path) -> None:
+    """A variant that is trained already is not trained again: the others must get no more and no less than it did."""
+    state = load_state(folder)
+    if state is None or not (folder / WEIGHTS_NAME).exists():
+        return
+    for name in ("minutes", "steps"):
+        before, now = state["recipe"][name], getattr(plan.recipe, name)
+        if before != now:
+            raise InputError(
+                f"{folder.parent.name}, {folder.name} was trained with {name} {before:g}; it is {now:g} now: take "
+                "another folder, or the same budget for all"
+            )
 
 
 def variant_folder(setting: Setting, variant: Variant) -> Path:
@@ -150,7 +168,7 @@ def _judged(
     )
     reference = FULL if FULL in results else _reference(variants)
     costs = costs_of(contestants, folds[0])
-    study = Study(manifest, results, setting.out, reference, costs, budget=budget_line(setting, variants), whole=False)
+    study = Study(manifest, results, setting.out, reference, costs, budget=_budget(setting, variants), whole=False)
     path = write_report(study)
     heading = f"# {experiment.title}\n\n{_own_table(experiment, results)}"
     path.write_text(heading + path.read_text(encoding="utf-8"), encoding="utf-8")
@@ -174,34 +192,21 @@ def _reference(variants: Sequence[Variant]) -> str:
     return next((variant.name for variant in variants if variant.shown in best), variants[0].name)
 
 
-def budget_line(setting: Setting, variants: Sequence[Variant]) -> str:
-    """What was really spent, in a sentence."""
-    from ..training.checkpoints import load_state
-
-    minutes, steps = [], []
-    for variant in variants:
-        for fold in setting.plan.folds:
-            state = load_state(variant_folder(setting, variant) / f"fold-{fold}")
-            if state is not None:
-                minutes.append(state["seconds"] / 60)
-                steps.append(state["step"])
-    if not minutes:
-        return ""
-    return (
-        f"Trained here: {len(minutes)} runs, {sum(minutes):.1f} minutes in all on {setting.plan.device}, "
-        f"{min(steps)} to {max(steps)} optimiser steps a run (the paper: 500 epochs).\n"
+def _budget(setting: Setting, variants: Sequence[Variant]) -> str:
+    """What was really spent, in a sentence; '' where nothing was trained here."""
+    folders = [variant_folder(setting, variant) for variant in variants]
+    return budget_line(
+        [folder / f"fold-{fold}" for folder in folders for fold in setting.plan.folds], setting.plan.device
     )
 
 
-def _uncertainty(
-    manifest: Manifest, setting: Setting, contestants: Sequence[Contestant], progress: Progress | None
-) -> Path:
+def _uncertainty(manifest: Manifest, setting: Setting, variants: Sequence[Variant], progress: Progress | None) -> Path:
     from ..uncertainty.report import write_uncertainty
     from ..uncertainty.study import measure, show
 
     after = tuple(number for number in (1, 3) if number <= setting.rules.rounds)
     rows = []
-    for weights in contestants:
+    for weights in contestants_of(setting, variants):
         found = measure(
             manifest,
             weights,
@@ -214,4 +219,4 @@ def _uncertainty(
         )
         show(setting.out / f"maps-{weights.name}.png", manifest, weights, found, setting.rules.device)
         rows += found
-    return write_uncertainty(setting.out, rows)
+    return write_uncertainty(setting.out, rows, _budget(setting, variants))

@@ -28,10 +28,10 @@ bootstrap intervals over patients]; p: paired t test against the random slice, a
 correction for the number of ways."""
 
 
-def write_uncertainty(out: Path, rows: Sequence[Row]) -> Path:
-    """Write uncertainty.md and a calibration figure a method; the report's path."""
+def write_uncertainty(out: Path, rows: Sequence[Row], budget: str = "") -> Path:
+    """Write uncertainty.md and a calibration figure a method; the report's path. budget: what training cost."""
     out.mkdir(parents=True, exist_ok=True)
-    parts = ["# Uncertainty\n", RULES + "\n"]
+    parts = ["# Uncertainty\n", *([budget] if budget else []), RULES + "\n"]
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
         for number in sorted({row["round"] for row in mine}):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from core.engine import tiny_checkpoint
 from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
-from ichhpinet_workbench.experiments import command, run
+from ichhpinet_workbench.experiments import analysis, command, run
 from ichhpinet_workbench.experiments.variants import EXPERIMENTS, Variant
 from workbench.tiny_sets import tiny_set
 
@@ -60,6 +62,8 @@ def test_interaction_gives_tables_five_and_six_and_does_nothing_twice(
     monkeypatch.setattr(run, "train", None)
     experiment("interaction", heads, tmp_path, "--contestant", "threshold_islands")
     assert weights.stat().st_mtime_ns == made
+    with pytest.raises(InputError, match="ichhpinet, fold-0 was trained with minutes 60; it is 30 now: take another"):
+        experiment("interaction", heads, tmp_path, "--minutes", 30)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("loss-weights", 9), ("lambda", 10)])
@@ -85,10 +89,26 @@ def test_comparison_trains_every_peer_on_the_same_fold(
     found = rows_of(text)
     for name in ("ICH-HPINet", "U-Net", "nnU-Net", "Swin UNETR", "SLEX-Net", "2D U-Net (thesis)", "MedSAM2"):
         assert name in found
+    for name in ("Grow from seeds (3D Slicer)", "45–100 HU, islands under strokes", "Random walker"):
+        assert name in found
 
 
-def test_analysis_follows_the_branches_over_training_and_draws_attention(heads: Path, tmp_path: Path) -> None:
+def test_analysis_follows_the_branches_over_training_and_draws_attention(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    class Recorded(analysis.ProbedPredictor):
+        def __init__(self, checkpoint: Any, device: str) -> None:
+            devices.append(device)
+            super().__init__(checkpoint, device)
+
+    monkeypatch.setattr(analysis, "ProbedPredictor", Recorded)
     text = experiment("analysis", heads, tmp_path, "--folds", 0)
+    assert set(devices) == {"cpu"} and "Trained here: 1 runs" in text and "A small budget" in text
+    with (tmp_path / "separation.csv").open() as file:
+        assert any(math.isfinite(float(row["auc_volume"])) for row in csv.DictReader(file))
+    assert "![attention]" in text and analysis.TOO_SMALL not in text
     assert "0.58 ± 0.07 early" in text and "Class separation" in text and "keeps 92 %" in text
     for name in ("attention.png", "similarity.png"):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
@@ -98,6 +118,7 @@ def test_analysis_follows_the_branches_over_training_and_draws_attention(heads: 
 def test_uncertainty_is_measured(heads: Path, tmp_path: Path) -> None:
     text = experiment("uncertainty", heads, tmp_path, "--folds", 0)
     assert "AUC of finding errors" in text and "| random slice |" in text and "| oracle |" in text
+    assert "Trained here: 2 runs" in text and "A small budget" in text
     ours, slex = text.split("## SLEX-Net. After round 1")
     assert "## ICH-HPINet. After round 1" in ours
     one_pass = "| SLEX-Net's one pass: "
