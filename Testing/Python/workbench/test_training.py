@@ -20,9 +20,10 @@ from ichhpinet_workbench.phantom import Phantom
 from ichhpinet_workbench.training import checkpoints, loop, pool, selection
 from ichhpinet_workbench.training import partner as partner_module
 from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
+from ichhpinet_workbench.training.crops import Batch, Head, augment
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
-from ichhpinet_workbench.training.pool import Batch, Head, Pool, augment
+from ichhpinet_workbench.training.pool import Pool
 from ichhpinet_workbench.training.recipe import EPOCH_STEPS, RECIPES, Recipe, named_recipe
 from ichhpinet_workbench.training.selection import Selection
 

@@ -23,6 +23,7 @@ from ichhpinet_workbench.datasets.heads import HeadPool, MixedPool, head_path, l
 from ichhpinet_workbench.peers.session import read_peer
 from ichhpinet_workbench.training import pool
 from ichhpinet_workbench.training.checkpoints import load_state
+from ichhpinet_workbench.training.crops import Batch
 from ichhpinet_workbench.training.engine import Engine, launched
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.recipe import RECIPES
@@ -83,8 +84,8 @@ def test_mixed_crops_come_from_both_in_their_shares() -> None:
         def __init__(self, value: float) -> None:
             self.value = value
 
-        def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> pool.Batch:
-            return pool.Batch(*(torch.full((size, *shape), self.value) for shape in (crop, crop, (3,))))
+        def batch(self, size: int, crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
+            return Batch(*(torch.full((size, *shape), self.value) for shape in (crop, crop, (3,))))
 
         def close(self) -> None:
             self.value = -1.0

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
 from ichhpinet.networks import RoundInputs
 from ichhpinet.preprocessing import CENTRE_HU, SCALE_HU
 
+from ..brain import brain_alone, brain_of
 from ..regions import Bool
 from .base import PeerNetwork
 from .config import TINY, PeerConfig
 
-SKULL_HU, AIR_HU = 95.0, -15.0  # of a working voxel; between them: brain, fluid, blood, scalp
-RIM_PIXELS = 1  # of soft tissue beside the skull that is half bone
 SMALLEST_MM3 = 30.0  # a component below is taken off
 OPENING_MM = 0.6  # half the width of what the opening takes off
 
@@ -36,8 +34,11 @@ class PlanarUNet(PeerNetwork):
         self.network = BasicUNet(2, config.channels, 1, features=features)
 
     def channels(self, inputs: RoundInputs) -> Tensor:
-        """As the others', with the image stripped and normalised by its own brain."""
-        return super().channels(inputs._replace(image=stripped(inputs.image)))
+        """As the others', with the image stripped and normalised by its own brain.
+
+        In training what comes are crops, stripped already: a crop does not tell what its patient's brain is like.
+        """
+        return super().channels(inputs if self.training else inputs._replace(image=stripped(inputs.image)))
 
     def windowed(self, x: Tensor) -> Tensor:
         """Slices are small: whole ones, always."""
@@ -55,17 +56,10 @@ class PlanarUNet(PeerNetwork):
 def stripped(image: Tensor) -> Tensor:
     """Skull and air removed: 0 outside the brain, inside less its mean and over its spread.
 
-    image: (B, d, h, w) normalised as the network's. Brain: the soft tissue that hangs together after a step of the
-    rim is taken off, largest in each volume (on a crop: in each crop).
+    image: (B, d, h, w) normalised as the network's, whole heads.
     """
     hu = image * SCALE_HU + CENTRE_HU
-    soft = (hu > AIR_HU) & (hu < SKULL_HU)
-    bone = F.max_pool2d((hu >= SKULL_HU).float(), 2 * RIM_PIXELS + 1, 1, RIM_PIXELS) > 0
-    inside = torch.stack([_largest(part) for part in soft & ~bone])
-    count = inside.flatten(1).sum(1).clamp(min=1).view(-1, 1, 1, 1)
-    mean = (hu * inside).flatten(1).sum(1).view(-1, 1, 1, 1) / count
-    spread = (((hu - mean) * inside).square().flatten(1).sum(1).view(-1, 1, 1, 1) / count).sqrt()
-    return torch.where(inside, (hu - mean) / spread.clamp(min=1.0), torch.zeros_like(hu)).to(image.dtype)
+    return torch.stack([brain_alone(part, brain_of(part)) for part in hu]).to(image.dtype)
 
 
 def finished(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
@@ -79,13 +73,3 @@ def finished(mask: Bool, spacing_mm: tuple[float, float, float]) -> Bool:
     sizes = np.bincount(labels.ravel(), minlength=count + 1) * float(np.prod(spacing_mm))
     sizes[0] = 0
     return sizes[labels] >= SMALLEST_MM3
-
-
-def _largest(soft: Tensor) -> Tensor:
-    """(d, h, w) bool: the largest connected part; nothing of nothing."""
-    labels, count = ndimage.label(soft.cpu().numpy())
-    if not count:
-        return soft
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return torch.from_numpy(labels == sizes.argmax()).to(soft.device)

@@ -22,6 +22,7 @@ PEERS = (  # as peers.registry.PEERS, which needs more than torch
     "unet-2d",
     "slex-net",
 )
+BRAIN_ALONE = ("unet-2d",)  # see the brain by itself, normalised by that of the whole head
 
 
 def make_network(recipe: Recipe) -> nn.Module:

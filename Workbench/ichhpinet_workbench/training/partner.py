@@ -11,7 +11,7 @@ from ichhpinet.networks import Memory, RoundInputs
 
 from ..regions import components
 from ..robot import add_strokes, paper_points, strokes
-from .pool import Batch
+from .crops import Batch
 from .recipe import Recipe
 
 ERASE_MM = (8.0, 30.0)  # radius of the ball in which a corrupted previous mask forgets what it knew
@@ -25,6 +25,7 @@ class Partner:
 
     def __init__(self, batch: Batch, recipe: Recipe, rng: np.random.Generator) -> None:
         self.image, self.spacing_mm = batch.image, batch.spacing_mm
+        self._shown = batch.image if batch.alone is None else batch.alone  # to the network; the radiologist sees all
         self.truth = batch.truth.clone()
         self._recipe, self._rng = recipe, rng
         self.painted = torch.zeros(len(self.image), 2, *self.image.shape[1:], dtype=torch.bool)
@@ -42,7 +43,7 @@ class Partner:
                 self._refuse(sample)
                 self._corrupt(sample)
             touched[sample] = self._paint(sample)
-        return RoundInputs(self.image, self.previous, self.painted.clone(), touched, self.spacing_mm)
+        return RoundInputs(self._shown, self.previous, self.painted.clone(), touched, self.spacing_mm)
 
     def commit(self, logits: Tensor, memory: Memory) -> None:
         """The round's result becomes the next round's start, strokes included."""

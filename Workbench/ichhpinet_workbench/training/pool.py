@@ -1,42 +1,23 @@
-"""A pool of synthetic heads that background processes keep renewing, and the crops that a step trains on."""
+"""A pool of synthetic heads that background processes keep renewing."""
 
 from __future__ import annotations
 
 import os
 import queue
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
-from torch import Tensor
 
-from ichhpinet.preprocessing import AIR_HU, BONE_HU, normalise
+from ichhpinet.preprocessing import AIR_HU, BONE_HU
 
 from ..parallel import end_with_parent
 from ..phantom import generate
+from .crops import Batch, Head, batch_of, with_brain
 
 THICKNESS_MM = (2.0, 8.0)  # of a working slice: thinner ones are merged before the network sees them
-CENTRED = 0.75  # share of crops that hold a lesion voxel
 FINE = 2  # heads are scanned on pixels this much smaller than the working ones, then averaged, as a real CT is
-LESION_MARGIN = 0.35  # a lesion lies within this share of the crop around its centre
-
-
-class Head(NamedTuple):
-    """One synthetic head on the working grid."""
-
-    hu: np.ndarray  # (D, H, W) float16, clipped as in preprocessing
-    blood: np.ndarray  # (D, H, W) float16, share of the voxel that is labelled
-    spacing_mm: tuple[float, float, float]
-
-
-class Batch(NamedTuple):
-    """B crops: image normalised, truth the share of a voxel in [0, 1], both (B, d, h, w); spacing (B, 3)."""
-
-    image: Tensor
-    truth: Tensor
-    spacing_mm: Tensor
 
 
 def make_head(
@@ -79,9 +60,13 @@ class Pool:
     """`size` heads in memory; each batch first takes what the workers have finished, replacing the oldest.
 
     uses: crops taken of a head, on the mean, before it is replaced: workers idle rather than outrun the network.
+    alone: each head's brain is found, for a network that sees nothing else.
     """
 
-    def __init__(self, size: int, workers: int, first_seed: int, pixel_mm: float, uses: float = 0.0) -> None:
+    def __init__(
+        self, size: int, workers: int, first_seed: int, pixel_mm: float, uses: float = 0.0, alone: bool = False
+    ) -> None:
+        self._alone = alone
         self._heads: list[Head] = []
         self._uses = uses
         self._given = 0
@@ -119,7 +104,7 @@ class Pool:
                 return
 
     def _add(self, head: Head) -> None:
-        self._heads.append(head)
+        self._heads.append(with_brain(head) if self._alone else head)
         self.made += 1
         if len(self._heads) > self._size:
             self._heads.pop(0)
@@ -129,49 +114,4 @@ class Pool:
         self._renew()
         self._given += size
         picks = rng.integers(len(self._heads), size=size)
-        crops = [_crop(self._heads[int(pick)], crop, rng) for pick in picks]
-        return Batch(
-            torch.stack([augment(image, rng) for image, _, _ in crops]),
-            torch.stack([truth for _, truth, _ in crops]),
-            torch.tensor([spacing for _, _, spacing in crops], dtype=torch.float32),
-        )
-
-
-def _crop(
-    head: Head, crop: tuple[int, int, int], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, tuple[float, float, float]]:
-    """A crop in HU and its truth, mirrored at random; beyond the head is air."""
-    blood = np.argwhere(head.blood >= 0.5) if rng.random() < CENTRED else np.empty((0, 3), int)
-    starts = []
-    target = blood[rng.integers(len(blood))] if len(blood) else None
-    for axis in range(3):
-        room = head.hu.shape[axis] - crop[axis]
-        if target is None:
-            starts.append(int(rng.integers(min(0, room), max(0, room) + 1)))
-            continue
-        wobble = rng.uniform(-LESION_MARGIN, LESION_MARGIN) * crop[axis]
-        start = int(round(target[axis] + wobble - crop[axis] / 2))
-        starts.append(int(np.clip(start, min(0, room), max(0, room))))
-    hu = np.full(crop, AIR_HU, np.float32)
-    truth = np.zeros(crop, np.float32)
-    inner, outer = [], []
-    for axis, start in enumerate(starts):
-        low, high = max(0, start), min(head.hu.shape[axis], start + crop[axis])
-        outer.append(slice(low, high))
-        inner.append(slice(low - start, high - start))
-    hu[tuple(inner)] = head.hu[tuple(outer)]
-    truth[tuple(inner)] = head.blood[tuple(outer)]
-    if rng.random() < 0.5:
-        hu, truth = hu[:, :, ::-1].copy(), truth[:, :, ::-1].copy()
-    return torch.from_numpy(hu), torch.from_numpy(truth), head.spacing_mm
-
-
-def augment(hu: Tensor, rng: np.random.Generator) -> Tensor:
-    """Scanner differences that are cheap on a crop: offset, gain, extra noise, windowed export. Normalised."""
-    hu = (hu - 35) * float(rng.uniform(0.9, 1.12)) + 35 + float(rng.normal(0, 2.5))
-    if rng.random() < 0.3:
-        noise = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))
-        hu = hu + noise * float(rng.uniform(0.5, 5.0))
-    if rng.random() < 0.08:
-        hu = hu.clamp(0, 80)
-    return normalise(hu)
+        return batch_of([self._heads[int(pick)] for pick in picks], crop, rng)

@@ -13,7 +13,8 @@ from ichhpinet.networks import Memory, ModelConfig, RoundInputs
 from ichhpinet.preprocessing import normalise
 
 from ..robot import add_strokes, strokes
-from .pool import Head, make_head
+from .crops import Head
+from .pool import make_head
 
 CASES = 6
 FIRST_SEED = 900_000  # apart from the seeds of the reported validation

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .pool import Batch, Pool
+from .crops import Batch
+from .networks import BRAIN_ALONE
+from .pool import Pool
 from .recipe import Recipe
 from .selection import Selection
 
@@ -55,7 +57,8 @@ class SyntheticSupply:
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """A pool that background processes renew."""
-        return Pool(recipe.pool, recipe.workers, first_seed, config.pixel_mm, recipe.uses)
+        alone = recipe.model in BRAIN_ALONE
+        return Pool(recipe.pool, recipe.workers, first_seed, config.pixel_mm, recipe.uses, alone)
 
     def selection(self, config: Any) -> Selection:
         """Heads of the validation family."""
@@ -92,7 +95,8 @@ class ManifestSupply:
         from ..datasets.heads import HeadPool, MixedPool, prepare
 
         train, _ = set_aside(self.manifest.training(self.fold), self.manifest.seed)
-        own = HeadPool(prepare(self.manifest, train, config, self.cache), recipe.pool)
+        alone = recipe.model in BRAIN_ALONE
+        own = HeadPool(prepare(self.manifest, train, config, self.cache), recipe.pool, alone)
         if not self.synthetic_share:
             return own
         return MixedPool(own, SyntheticSupply().crops(recipe, config, first_seed), self.synthetic_share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from ichhpinet_workbench.peers.planar import finished, stripped
 from ichhpinet_workbench.peers.registry import PEERS, make_peer
 from ichhpinet_workbench.peers.session import PeerPredictor, load_weights, read_peer, save_peer
 from ichhpinet_workbench.peers.slex import LAMBDA, joined
+from ichhpinet_workbench.training.crops import Head, batch_of, with_brain
+from ichhpinet_workbench.training.partner import Partner
+from ichhpinet_workbench.training.recipe import RECIPES
 
 ROI = (8, 32, 32)
 SMALL = [name for name in PEERS if name != "monai-vnet"]  # MONAI's V-Net has one size, 45 M parameters
@@ -114,6 +118,14 @@ def test_a_session_obeys_strokes_adds_them_up_and_can_be_undone(name: str) -> No
         session.refine(Scribbles(np.ones((2, 3, 4), bool)))
 
 
+def test_v_net_plays_a_round_in_one_window() -> None:
+    volume = small_ct((6, 24, 24), (5.0, 1.0, 1.0))
+    painted = np.zeros(volume.shape, bool)
+    painted[3, 10:20, 15] = True
+    result = PeerPredictor(peer("monai-vnet"), "cpu").open(volume).refine(Scribbles(painted, painted & False))
+    assert result.mask.shape == volume.shape and result.mask[painted].all() and np.isfinite(result.probability).all()
+
+
 def test_a_peers_proposal_needs_no_strokes_and_undo_ends_at_the_start() -> None:
     session = PeerPredictor(peer("monai-dynunet"), "cpu").open(small_ct((6, 40, 40), (5.0, 1.0, 1.0)))
     assert session.propose().mask.shape == (6, 40, 40)
@@ -152,6 +164,29 @@ def test_the_skull_is_removed_and_the_brain_has_mean_0_and_spread_1() -> None:
     twice = stripped(normalise(torch.from_numpy((hu + 6 * brain).astype(np.float32)))[None])[0].numpy()
     assert np.allclose(found, twice, atol=1e-3)  # another patient's brain is brighter: all the same
     assert not stripped(torch.full((1, 2, 16, 16), -1.75)).any()  # a crop of air has no brain
+
+
+def test_in_training_a_crop_is_normalised_by_its_patients_whole_brain() -> None:
+    hu = np.full((6, 64, 64), -200.0)
+    hu[:, 4:60, 4:60] = 200.0  # the skull
+    rng = np.random.default_rng(0)
+    hu[:, 8:56, 8:56] = rng.normal(30, 2, (6, 48, 48))
+    hu[:, 8:56, 32:56] += 10  # one half is brighter
+    blood = np.zeros(hu.shape)
+    blood[2:4, 28:36, 46:50] = 1
+    head = with_brain(Head(hu.astype(np.float16), blood.astype(np.float16), (5.0, 1.0, 1.0)))
+    whole = stripped(normalise(torch.from_numpy(hu.astype(np.float32)))[None])[0]
+    for seed in range(6):
+        batch = batch_of([head], (4, 16, 16), np.random.default_rng(seed))
+        if batch.truth.sum() < 20:  # this one is not of the brighter half
+            continue
+        assert batch.alone is not None
+        seen = float(batch.alone[0][batch.alone[0] != 0].median())
+        assert seen == pytest.approx(float(whole[:, 20:40, 36:50].median()), abs=0.25) and seen > 0.6
+    recipe = replace(RECIPES["tiny"], model="unet-2d", crop=(4, 16, 16))
+    shown = Partner(batch, recipe, np.random.default_rng(0)).inputs(first=True).image
+    assert torch.equal(shown, batch.alone)
+    assert torch.equal(peer("unet-2d").train().channels(inputs((4, 16, 16))._replace(image=shown))[:, 0], shown)
 
 
 def test_the_finish_takes_off_specks_and_fills_holes() -> None:
