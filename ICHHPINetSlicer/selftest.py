@@ -45,12 +45,12 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         panel._parameters.volume = made_up_head(slicer.mrmlScene)
         slicer.app.processEvents()
         panel.ui.foregroundButton.click()
-        effect = panel._editor.activeEffect()
+        effect = panel._brush.effect
         check(effect is not None and effect.name == "Paint", "the foreground button starts the paint effect")
         panel.ui.eraseButton.click()
-        check(panel._editor.activeEffect().name == "Erase", "the erase button starts the erase effect")
+        check(panel._brush.effect.name == "Erase", "the erase button starts the erase effect")
         slicer.util.selectModule("Data")
-        check(panel._editor.activeEffect() is None, "leaving the module puts the brush away")
+        check(panel._brush.effect is None, "leaving the module puts the brush away")
 
     def test_the_panel_makes_a_round_and_lets_the_scene_go(self) -> None:
         """Refine through the panel: a row in the table, an empty brush; a closed scene leaves neither."""
@@ -78,7 +78,7 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         panel = slicer.modules.ICHHPINetWidget
         panel.ui.sampleButton.click()
         end = time.monotonic() + scenarios.WAIT_SECONDS
-        while panel._editor.sourceVolumeNode() is None and time.monotonic() < end:
+        while panel._brush.volume is None and time.monotonic() < end:
             slicer.app.processEvents()
         display = panel._parameters.volume.GetDisplayNode()
         check((display.GetLevel(), display.GetWindow()) == WINDOWS["brain"], "the window is the brain's")
@@ -130,7 +130,7 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
         check(panel.logic.has_strokes(panel._parameters.volume), "a stroke of the mouse is a stroke")
         slicer.mrmlScene.Clear(False)
         slicer.app.processEvents()
-        check(panel._editor.activeEffect() is None, "a closed scene puts the brush away")
+        check(panel._brush.effect is None, "a closed scene puts the brush away")
 
     def test_the_panel_takes_another_volume_after_a_closed_scene(self) -> None:
         """Closed idle, and in the middle of a round: the next volumes, with the IDs of the old, are taken up."""
@@ -149,7 +149,7 @@ class ICHHPINetTest(ScriptedLoadableModuleTest):
                 panel.ui.volumeSelector.setCurrentNode(volume)
                 slicer.app.processEvents()
                 check(panel._parameters.volume is volume, "the volume that is chosen is the panel's")
-                check(panel._editor.sourceVolumeNode() is volume, "and ready to be painted on")
+                check(panel._brush.volume is volume, "and ready to be painted on")
             while panel.logic.busy:
                 slicer.app.processEvents()
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -18,19 +17,20 @@ from slicer.util import VTKObservationMixin
 
 from ichhpinet.errors import InputError
 
-from . import overlays, rounds
-from .controls import KEYS, UNDO_KEYS, WINDOWS
+from . import overlays, rounds, roundtable
+from .brush import ERASE, Brush
+from .controls import WINDOWS
 from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_there
+from .keys import Keys
 from .logic import ICHHPINetLogic
 from .nodes import BACKGROUND_ID, FOREGROUND_ID
 from .parameters import parameter_node
-from .sample import NAME, sample_file
+from .volumes import load_sample, set_window, volume_in_view
 from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
-GREY = 140  # text of rounds that were left behind
+BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
 LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
@@ -45,12 +45,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._panel: Any = None
         self._parameters: Any = None
         self._gui: Any = None
-        self._editor: Any = None
-        self._editor_node: Any = None
+        self._brush: Any = None
         self._timer: Any = None
         self._soon: Any = None
         self._loaded_by = 0.0
-        self._shortcuts: list[Any] = []
+        self._keys = Keys()
         self._uncertainty: Any = None
         self._next_uncertain = 0
 
@@ -71,7 +70,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self._take_volume)
-        self._make_editor()
+        self._brush = Brush()
         self._connect()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -85,7 +84,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
         if self.logic is None:
             return
-        self._leave()
+        self._keys.take_back()
         self._set_parameters(None)
         self._panel.setMRMLScene(None)  # a reload only hides it
         self._let_go()
@@ -94,8 +93,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Slicer destroys a second widget of the module without a cleanup: its buttons are gone, its observers not."""
         if self.logic is None:
             return
-        if self._shortcuts:
-            self._leave()
+        if self._keys.shortcuts:
+            self._keys.take_back()
         if self._parameters is not None:  # disconnectGui would talk to the buttons
             for tag in self._parameters._guiVtkObserverTags.values():
                 self._parameters.RemoveObserver(tag)
@@ -105,29 +104,20 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.stop()
         self._soon.stop()
         self.removeObservers()
-        self._editor.setActiveEffectByName("")
-        self._editor.setMRMLSegmentEditorNode(None)
-        self._editor.setMRMLScene(None)
-        self._editor.deleteLater()  # it has no parent that would
+        self._brush.close()
         self.logic.close()
         self._parameters = self.logic = None
 
     def enter(self) -> None:
         """The user comes to this module."""
         self._begin()
-        if slicer.util.mainWindow() is None:  # testing without one
-            return
-        for keys, name in (KEYS | UNDO_KEYS).items():
-            shortcut = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
-            shortcut.connect("activated()", getattr(self.ui, f"{name}Button").click)
-            self._shortcuts.append(shortcut)
-        self._own_undo(False)
+        self._keys.give(self.ui)
         if torch_is_there():
             self.logic.worker.warm_up()
 
     def exit(self) -> None:
         """The user goes to another module; the work stays."""
-        self._leave()
+        self._keys.take_back()
         self._choose_brush(None)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
@@ -137,9 +127,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._set_parameters(None)
         if closed is not None:  # its node outlives the scene, and the next volume may have the same ID
             closed.volume = closed.target = None
-        self._editor.setSegmentationNode(None)
-        self._editor.setSourceVolumeNode(None)
-        self._editor.removeViewObservations()  # it keeps the brush while a scene closes; drawn then, it crashes
+        self._brush.leave_the_scene()
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
         """A new scene, or one read into this: begin anew if the panel is seen."""
@@ -147,25 +135,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._begin()
 
     def _begin(self) -> None:
-        self._own_editor_node()
+        self._brush.own_settings()
         self._set_parameters(parameter_node())
         if self._parameters.volume is None:
-            self._parameters.volume = _volume_in_view()
+            self._parameters.volume = volume_in_view()
         self._on_parameters()
-
-    def _leave(self) -> None:
-        for shortcut in self._shortcuts:
-            shortcut.setParent(None)
-            shortcut.deleteLater()
-        self._shortcuts = []
-        self._own_undo(True)
-
-    def _own_undo(self, enabled: bool) -> None:
-        """Slicer's Edit > Undo has the same keys: while this module is seen, Qt would find them ambiguous."""
-        window = slicer.util.mainWindow()
-        for action in slicer.util.findChildren(window, className="QAction") if window is not None else ():
-            if action.objectName in ("EditUndoAction", "EditRedoAction"):
-                action.setEnabled(enabled)
 
     def _set_parameters(self, parameters: Any) -> None:
         if self._parameters is not None:
@@ -178,36 +152,13 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- making ------------------------------------------------------------------------------------------------------
 
-    def _make_editor(self) -> None:
-        """The Segment Editor's own effects, without its panel."""
-        self._editor = slicer.qMRMLSegmentEditorWidget()
-        self._editor.setMRMLScene(slicer.mrmlScene)
-        self._editor.setMaximumNumberOfUndoStates(0)  # undo is one list of strokes and rounds, kept by the logic
-
-    def _own_editor_node(self) -> None:
-        """Its settings: apart from the Segment Editor's own, not saved with the scene, reset by one that closes."""
-        node = slicer.mrmlScene.GetSingletonNode("ICHHPINet", "vtkMRMLSegmentEditorNode")
-        if node is None:
-            node = slicer.vtkMRMLSegmentEditorNode()
-            node.SetSingletonTag("ICHHPINet")
-            node = slicer.mrmlScene.AddNode(node)
-        node.SetSaveWithScene(False)
-        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-        if node is not self._editor_node:
-            self._editor_node = node
-            self._editor.setMRMLSegmentEditorNode(node)
-
     def _connect(self) -> None:
         ui = self.ui
         for name, (level, width) in WINDOWS.items():
-            getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): self._set_window(*lw))
-        for name, what in (
-            ("foregroundButton", FOREGROUND_ID),
-            ("backgroundButton", BACKGROUND_ID),
-            ("eraseButton", "Erase"),
-        ):
+            getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): set_window(self._volume(), *lw))
+        for name, what in BRUSHES.items():
             getattr(ui, name).connect("clicked(bool)", lambda on, w=what: self._choose_brush(w if on else None))
-        ui.brushSlider.connect("valueChanged(double)", lambda _value: self._set_brush())
+        ui.brushSlider.connect("valueChanged(double)", self._brush.set_diameter)
         ui.sampleButton.connect("clicked()", self.onSample)
         ui.proposeButton.connect("clicked()", self.onPropose)
         ui.refineButton.connect("clicked()", self.onRefine)
@@ -223,40 +174,22 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             policy = widget.sizePolicy
             policy.setRetainSizeWhenHidden(True)
             widget.setSizePolicy(policy)
-        ui.roundsTable.setColumnCount(len(COLUMNS))
-        ui.roundsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
-        ui.roundsTable.verticalHeader().setVisible(False)
-        ui.roundsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        roundtable.prepare(ui.roundsTable)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
     def _choose_brush(self, what: str | None) -> None:
-        """FOREGROUND_ID, BACKGROUND_ID, 'Erase', or None: the mouse navigates."""
-        buttons = {FOREGROUND_ID: "foregroundButton", BACKGROUND_ID: "backgroundButton", "Erase": "eraseButton"}
-        for name, button in buttons.items():
+        """FOREGROUND_ID, BACKGROUND_ID, ERASE, or None: the mouse navigates."""
+        for button, name in BRUSHES.items():
             getattr(self.ui, button).setChecked(name == what)
-        volume = self._parameters.volume if self._parameters is not None else None
+        volume = self._volume()
         if what is None or volume is None:
-            self._editor.setActiveEffectByName("")
+            self._brush.put_away()
             return
         strokes = self.logic.strokes_node(volume)
         self._watch(strokes)
-        self._editor.setSegmentationNode(strokes)
-        self._editor.setSourceVolumeNode(volume)
-        if what != "Erase" or not self._editor_node.GetSelectedSegmentID():
-            self._editor_node.SetSelectedSegmentID(FOREGROUND_ID if what == "Erase" else what)
-        self._editor.setActiveEffectByName("Erase" if what == "Erase" else "Paint")
-        self._set_brush()
-
-    def _set_brush(self) -> None:
-        effect = self._editor.activeEffect()
-        if effect is None:
-            return
-        effect.setCommonParameter("BrushDiameterIsRelative", 0)
-        effect.setCommonParameter("BrushAbsoluteDiameter", self.ui.brushSlider.value)
-        effect.setCommonParameter("BrushSphere", 0)
-        if effect.name == "Erase":
-            effect.setCommonParameter("EraseAllSegments", 1)
+        self._brush.paint_on(strokes, volume)
+        self._brush.take(what, self.ui.brushSlider.value)
 
     def _watch(self, strokes: Any) -> None:
         segmentation, event = strokes.GetSegmentation(), slicer.vtkSegmentation.SourceRepresentationModified
@@ -411,12 +344,6 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
 
-    def _set_window(self, level: float, width: float) -> None:
-        volume = self._volume()
-        if volume is not None and volume.GetDisplayNode() is not None:
-            volume.GetDisplayNode().AutoWindowLevelOff()
-            volume.GetDisplayNode().SetWindowLevel(width, level)
-
     # -- showing -----------------------------------------------------------------------------------------------------
 
     def _volume(self) -> Any:
@@ -431,7 +358,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._update()
 
     def _is_new(self, volume: Any) -> bool:
-        return volume is not None and volume is not self._editor.sourceVolumeNode()
+        return volume is not None and volume is not self._brush.volume
 
     def _take_volume(self) -> None:
         """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
@@ -444,7 +371,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         with self._told():
             strokes = self.logic.strokes_node(volume)
-            last, self._uncertainty = self._editor.sourceVolumeNode(), None
+            last, self._uncertainty = self._brush.volume, None
             if last is not None and last.GetScene() is not None:
                 self.logic.set_aside(last)
                 overlays.show_changes(last, None)
@@ -452,10 +379,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
             if not rounds.rounds_of(volume):
-                self._set_window(*WINDOWS["brain"])
+                set_window(volume, *WINDOWS["brain"])
             self._choose_brush(None)
-            self._editor.setSegmentationNode(strokes)
-            self._editor.setSourceVolumeNode(volume)
+            self._brush.paint_on(strokes, volume)
             self._watch(strokes)
             self._watch_place(volume)
             self._lay_over()
@@ -491,7 +417,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, volume = self.ui, self._volume()
         busy, there = self.logic.busy, self.logic.accepts(volume)
         current = self.logic.current(volume) if there else None
-        for name in ("foregroundButton", "backgroundButton", "eraseButton"):
+        for name in BRUSHES:
             getattr(ui, name).setEnabled(there)
         ui.sampleButton.setVisible(volume is None)
         ui.refineButton.setEnabled(there and not busy)
@@ -502,23 +428,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             getattr(ui, name).setEnabled(current is not None and not busy)
         ui.progressBar.setVisible(busy)
         ui.cancelButton.setVisible(busy)
-        self._fill_table(self.logic.table(volume) if there else [])
-
-    def _fill_table(self, rows: list[Any]) -> None:
-        table = self.ui.roundsTable
-        table.setRowCount(len(rows))
-        for index, row in enumerate(rows):
-            percent = "" if row.delta_percent is None else f"{round(row.delta_percent):+d}"
-            delta = f"{round(row.delta_ml, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
-            texts = (str(row.number), f"{row.volume_ml:.1f}", delta, percent, str(row.strokes))
-            for column, text in enumerate((*texts, f"{row.seconds:.1f}")):
-                cell = qt.QTableWidgetItem(text)
-                cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                if not row.on_line:
-                    cell.setForeground(qt.QBrush(qt.QColor(GREY, GREY, GREY)))
-                table.setItem(index, column, cell)
-            if row.current:
-                table.selectRow(index)
+        roundtable.fill(ui.roundsTable, self.logic.table(volume) if there else [])
 
     def _say(self, sentence: str) -> None:
         self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
@@ -533,35 +443,3 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say(str(error))
             if aloud:
                 slicer.util.errorDisplay(self.ui.statusLabel.text)
-
-
-def _volume_in_view() -> Any:
-    """The scene's volume in the red slice view, else the scene's first; None where there is none."""
-    layout = slicer.app.layoutManager()
-    view = layout.sliceWidget("Red") if layout is not None else None
-    shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
-    if not slicer.mrmlScene.IsNodePresent(shown):  # a view holds on to a closed scene's until it is drawn anew
-        shown = None
-    if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
-        return shown
-    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-
-
-def load_sample() -> Any:
-    """The bundled head CT as a volume node."""
-    return slicer.util.loadVolume(str(sample_file(Path(slicer.app.temporaryPath) / "ICHHPINet")), {"name": NAME})
-
-
-def register_sample_data() -> None:
-    """The bundled CT in the Sample Data module."""
-    import SampleData
-
-    icon = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "ICHHPINet.png"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="ICHHPINet",
-        sampleName=NAME,
-        uris=[],  # of no files to download: left out, Slicer takes their length all the same
-        fileNames=[],
-        thumbnailFileName=str(icon),
-        customDownloader=lambda source: [load_sample()],
-    )

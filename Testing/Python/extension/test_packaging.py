@@ -18,7 +18,9 @@ from ICHHPINetSlicer.controls import KEYS, UNDO_KEYS, WINDOWS
 ROOT = Path(__file__).resolve().parents[3]
 PANEL = ROOT / "Resources" / "UI" / "ICHHPINet.ui"
 BY_RULE = {f"{name}Button" for name in (*KEYS.values(), *UNDO_KEYS.values(), *WINDOWS)}  # as the widget names them
-WIDGET = (ROOT / "ICHHPINetSlicer" / "widget.py").read_text(encoding="utf-8")
+WIDGET = "\n".join(
+    (ROOT / "ICHHPINetSlicer" / f"{name}.py").read_text(encoding="utf-8") for name in ("widget", "keys", "roundtable")
+)
 
 
 def listed(name: str) -> list[str]:
