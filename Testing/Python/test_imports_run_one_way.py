@@ -180,6 +180,11 @@ def test_qt_stays_in_the_panel(file: Path) -> None:
     assert file.stem in PANEL or not _third_party(_imports(file, SLICER)) & {"qt", "ctk"}
 
 
+@pytest.mark.parametrize("file", [*_files(SLICER), ROOT / "ICHHPINet.py"], ids=_name)
+def test_the_extension_never_imports_torchvision(file: Path) -> None:
+    assert "torchvision" not in _third_party(_imports(file, SLICER))
+
+
 def test_an_arrow_the_wrong_way_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     file = tmp_path / "Logic" / "ichhpinet" / "volume.py"
