@@ -64,7 +64,7 @@ class Brush:
         effect.setCommonParameter("BrushAbsoluteDiameter", millimetres)
         effect.setCommonParameter("BrushSphere", 0)
         if effect.name == "Erase":
-            effect.setCommonParameter("EraseAllSegments", 1)
+            effect.setParameter("EraseAllSegments", 1)  # of the effect's own: a common one of this name is not read
 
     def put_away(self) -> None:
         """The mouse navigates again."""
