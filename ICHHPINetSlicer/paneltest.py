@@ -381,9 +381,12 @@ class PanelTests:
         check(" ml " not in panel.ui.statusLabel.text, "nor told as the other's")
         choose(panel, first)
         check(rounds.shown_round(first) == 1 and panel.ui.roundsTable.rowCount == 1, "it is there when one comes back")
-        panel.ui.nextUncertainButton.click()
-        choose(panel, second)
-        idle(panel)
+        jumped: list[int] = []
+        with patch.object(panel, "_jump", lambda: jumped.append(1)):
+            panel.ui.nextUncertainButton.click()
+            choose(panel, second)
+            idle(panel)
+        check(not jumped, "the views stay where they are")
         laid = overlays._find(second, "uncertainty", "vtkMRMLScalarVolumeNode")
         check(laid is None, "nothing is laid over the other")
 
@@ -425,9 +428,11 @@ class PanelTests:
     def test_what_fails_is_one_dialog(self) -> None:
         """Refine without a stroke, and an engine that fails: a sentence each."""
         panel, volume = panel_with_head()
-        with dialogs() as said:
+        with dialogs() as said, patch.object(widget.logger, "warning") as logged:
             panel.ui.refineButton.click()
             check(len(said) == 1 and "There are no strokes" in said[0], "the sentence, once")
+            place = " ".join(str(word) for word in logged.call_args.args)
+            check("logic.py" in place and "strokes" not in place, "the log has the place, not the sentence")
             panel._failed(volume, "error", "the engine failed (RuntimeError); nothing has changed")
             check(len(said) == 2, "once more")
             panel._failed(volume, "cancelled", "the round was cancelled")
@@ -452,10 +457,12 @@ class PanelTests:
         strokes = [panel.logic.strokes_node(volume).GetSegmentation() for volume in (first, second)]
         watched = [one[0] for one in panel.Observations]
         check(strokes[0] not in watched and strokes[1] in watched, "the volume before is not watched any more")
+        slicer.util.selectModule("Data")  # where nobody begins anew with the next scene
         slicer.mrmlScene.Clear(False)
-        slicer.app.processEvents()
-        lasting = (slicer.mrmlScene, panel._parameters.parameterNode, panel._parameters)
-        check(all(one[0] in lasting for one in panel.Observations), "nothing of the scene is watched")
+        check({one[0] for one in panel.Observations} == {slicer.mrmlScene}, "nothing in the scene is watched")
+        slicer.util.selectModule("ICHHPINet")
+        watched = {one[0] for one in panel.Observations}
+        check(watched == {slicer.mrmlScene, panel._parameters}, "a new scene's parameters are")
 
     def test_a_reload_leaves_nothing_of_the_panel_before(self) -> None:
         """Neither observers nor an engine; the new panel works."""
