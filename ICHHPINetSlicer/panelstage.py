@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import slicer
@@ -20,6 +19,7 @@ from .nodes import Node, ijk_to_ras, segment_mask, volume_from_node
 from .sample import box_in
 from .scenarios import WAIT_SECONDS, check, made_up_head
 
+NO_TORCH = "torch is not installed: no round was tested"
 Index = tuple[int, int, int]  # (z, y, x)
 
 
@@ -90,8 +90,15 @@ def dialogs(answer: bool = True) -> Iterator[list[str]]:
         said.append(text)
         return answer
 
-    with patch.object(slicer.util, "errorDisplay", ask), patch.object(slicer.util, "confirmYesNoDisplay", ask):
+    with replaced(slicer.util, "errorDisplay", ask), replaced(slicer.util, "confirmYesNoDisplay", ask):
         yield said
+
+
+def replaced(*what: Any, **how: Any) -> Any:
+    """unittest.mock's patch.object, imported here alone: the panel's users need not wait for it."""
+    from unittest.mock import patch
+
+    return patch.object(*what, **how)
 
 
 def sample_bleed(volume: Node) -> np.ndarray:

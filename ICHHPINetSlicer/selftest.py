@@ -17,11 +17,12 @@ from . import scenarios
 from .dependencies import engine_python, torch_is_there
 from .logic import ICHHPINetLogic
 from .paneltest import PanelTests
+from .roundtest import RoundTests
 from .scenarios import Stage, check
 from .worker import Worker
 
 
-class ICHHPINetTest(PanelTests, ScriptedLoadableModuleTest):
+class ICHHPINetTest(PanelTests, RoundTests, ScriptedLoadableModuleTest):
     """Run by Slicer; each scenario starts from an empty scene."""
 
     def setUp(self) -> None:

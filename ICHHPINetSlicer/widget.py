@@ -269,12 +269,13 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ensure_torch()
             volume = self._volume()
             try:
-                rounds.kept_memory(volume)
+                ask(volume, partial(self._done, volume), partial(self._failed, volume), self._progress)
             except InputError as error:
+                if volume is None or str(error) != _damage(volume):
+                    raise
                 self._failed(volume, "input", str(error))
-                return
-            ask(volume, partial(self._done, volume), partial(self._failed, volume), self._progress)
-            self._working()
+            else:
+                self._working()
 
     def _working(self) -> None:
         self.ui.progressBar.setRange(0, 0)
@@ -380,7 +381,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._looks.take(one, None)
             self._failed(volume, kind, sentence)
 
-        self.logic.look(volume, one.number, looked, refused)
+        try:
+            self.logic.look(volume, one.number, looked, refused)
+        except InputError:
+            self._looks.take(one, None)
+            raise
         self._working()
 
     def _jump(self) -> None:
@@ -534,3 +539,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             logger.warning("refused in %s, line %d (%s)", Path(place.filename).name, place.lineno, why)
             if aloud:
                 slicer.util.errorDisplay(self.ui.statusLabel.text)
+
+
+def _damage(volume: Any) -> str:
+    """Why the memory in the scene cannot be read; "" where it can, or there is none."""
+    try:
+        rounds.kept_memory(volume)
+    except InputError as error:
+        return str(error)
+    return ""

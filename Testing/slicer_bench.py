@@ -28,14 +28,16 @@ from ICHHPINetSlicer.sample import sample_file
 ROUNDS = 7  # the first one reads the volume; of the others every second one is scrolled through
 REACH = 6  # voxels to either side of a stroke's middle
 TURNS, PAUSE_SECONDS = 24, 0.02  # slices that are scrolled through, and the time between two
-SCROLL_MM = 40.0  # to either side of the middle
+MARGIN_MM = 20.0  # that is left out at either end of the volume
+WINDOW = (1500, 950)
 
 
 def scroll(while_true: Callable[[], bool]) -> list[float]:
     """Seconds from the turn of the wheel to the slice, for as long as it holds."""
     widget = slicer.app.layoutManager().sliceWidget("Red")
-    middle, took = widget.sliceLogic().GetSliceOffset(), []
-    offsets = middle + np.linspace(-SCROLL_MM, SCROLL_MM, TURNS)
+    bounds, took = [0.0] * 6, []
+    slicer.modules.ICHHPINetWidget._brush.volume.GetRASBounds(bounds)
+    offsets = np.linspace(bounds[4] + MARGIN_MM, bounds[5] - MARGIN_MM, TURNS)
     while while_true():
         began = time.perf_counter()
         widget.sliceLogic().SetSliceOffset(float(offsets[len(took) % TURNS]))
@@ -43,7 +45,6 @@ def scroll(while_true: Callable[[], bool]) -> list[float]:
         slicer.app.processEvents()
         took.append(time.perf_counter() - began)
         time.sleep(PAUSE_SECONDS)
-    widget.sliceLogic().SetSliceOffset(middle)
     return took
 
 
@@ -89,6 +90,8 @@ def seconds_of_the_command_line(folder: Path) -> list[float]:
 
 def main() -> None:
     """Measure, and print a line each."""
+    slicer.util.mainWindow().resize(*WINDOW)
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     panel = opened_panel()
     panel.ui.sampleButton.click()
     until(lambda: panel._brush.volume is not None, "the sample is loaded")
