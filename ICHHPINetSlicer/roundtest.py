@@ -130,10 +130,14 @@ class RoundTests:
             check(len(said) == 1 and "There are no strokes" in said[0], "the sentence, once")
             place = " ".join(str(word) for word in logged.call_args.args)
             check("logic.py" in place and "strokes" not in place, "the log has the place, not the sentence")
-            panel._failed(volume, "error", "the engine failed (RuntimeError); nothing has changed")
-            check(len(said) == 2, "once more")
-            panel._failed(volume, "cancelled", "the round was cancelled")
-            check(len(said) == 2, "what the user ended is no error")
+            for kind, sentence in (
+                ("error", "the engine failed (RuntimeError); nothing has changed"),
+                ("input", "the volume changed while the round was computed"),
+                ("cancelled", "the round was cancelled"),
+            ):
+                panel._failed(volume, kind, sentence)
+        check(len(said) == 3 and said[-1].startswith("The volume changed"), "what the user ended is no error")
+        check(not any("tart anew" in one for one in said), "and none of them is a memory that was refused")
 
     # -- come back ---------------------------------------------------------------------------------------------------
 

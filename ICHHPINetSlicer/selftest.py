@@ -36,26 +36,6 @@ class ICHHPINetTest(PanelTests, RoundTests, ScriptedLoadableModuleTest):
             self.delayDisplay(name.replace("_", " "))
             getattr(self, name)()
 
-    def test_three_rounds_undo_and_redo(self) -> None:
-        """The scenario of this name, as the others."""
-        self._play(scenarios.three_rounds_undo_and_redo)
-
-    def test_two_volumes(self) -> None:
-        """See scenarios."""
-        self._play(scenarios.two_volumes)
-
-    def test_tomorrow(self) -> None:
-        """See scenarios."""
-        self._play(scenarios.tomorrow)
-
-    def test_closed_mid_round(self) -> None:
-        """See scenarios."""
-        self._play(scenarios.closed_mid_round)
-
-    def test_bad_input(self) -> None:
-        """See scenarios."""
-        self._play(scenarios.bad_input)
-
     def _play(self, scenario: Callable[[Stage], None]) -> None:
         if not torch_is_there():
             self.skipTest("torch is not installed: no round was tested")
@@ -71,6 +51,18 @@ class ICHHPINetTest(PanelTests, RoundTests, ScriptedLoadableModuleTest):
         finally:
             for logic in made:
                 logic.close()
+
+
+def _played(scenario: Callable[[Stage], None]) -> Callable[[ICHHPINetTest], None]:
+    def test(self: ICHHPINetTest) -> None:
+        self._play(scenario)
+
+    test.__doc__ = scenario.__doc__
+    return test
+
+
+for _scenario in scenarios.SCENARIOS:
+    setattr(ICHHPINetTest, f"test_{_scenario.__name__}", _played(_scenario))
 
 
 def _saved(scene: Any, folder: Path) -> Path:

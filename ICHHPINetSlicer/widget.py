@@ -35,6 +35,7 @@ from .worker import POLL_SECONDS, Worker
 logger = logging.getLogger(__name__)
 
 BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
+MEMORY = "session"  # the engine's word for the memory of the rounds, in each sentence that refuses one
 LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
@@ -313,7 +314,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         here = volume is self._volume()
         self._say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
         self._update()
-        if kind == "input" and rounds.rounds_of(volume):  # strokes are checked before: it is the memory of the rounds
+        if kind == "input" and (MEMORY in sentence or sentence == _damage(volume)):
             self._offer_to_start_anew(volume)
         elif kind != "cancelled":
             slicer.util.errorDisplay(self.ui.statusLabel.text)
