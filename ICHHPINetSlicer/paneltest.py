@@ -15,7 +15,6 @@ from .dependencies import torch_is_there
 from .nodes import BACKGROUND_ID, FOREGROUND_ID
 from .panelstage import (
     NO_TORCH,
-    choose,
     dialogs,
     opened_panel,
     painted,
@@ -148,8 +147,9 @@ class PanelTests:
             replaced(panel.logic, "accepts", lambda volume: volume is not tilted and accepts(volume)),
             replaced(panel.logic, "straighten", lambda volume: straight, create=True),
         ):
-            choose(panel, tilted)
-            check(panel.ui.straightenButton.visible, "there it is")
+            panel._parameters.volume = tilted
+            until(lambda: panel.ui.straightenButton.visible, "there it is")
+            check(not panel.ui.refineButton.enabled, "until then there is nothing else to do")
             panel.ui.straightenButton.click()
             until(lambda: panel._brush.volume is straight, "the straight copy is chosen")
             check(not panel.ui.straightenButton.visible, "and gone")
