@@ -141,10 +141,10 @@ class PanelTests:
         panel, head = panel_with_head()
         check(not panel.ui.straightenButton.visible, "a straight volume needs no such button")
         tilted, straight = made_up_head(slicer.mrmlScene, "tilted"), made_up_head(slicer.mrmlScene, "straight")
-        accepts = panel.logic.accepts
+        accepts, bent = panel.logic.accepts, [tilted]
         with (
-            replaced(nodes, "off_grid_mm", lambda volume: 5.0 if volume is tilted else 0.0, create=True),
-            replaced(panel.logic, "accepts", lambda volume: volume is not tilted and accepts(volume)),
+            replaced(nodes, "off_grid_mm", lambda volume: 5.0 if volume in bent else 0.0, create=True),
+            replaced(panel.logic, "accepts", lambda volume: volume not in bent and accepts(volume)),
             replaced(panel.logic, "straighten", lambda volume: straight, create=True),
         ):
             panel._parameters.volume = tilted
@@ -153,6 +153,12 @@ class PanelTests:
             panel.ui.straightenButton.click()
             until(lambda: panel._brush.volume is straight, "the straight copy is chosen")
             check(not panel.ui.straightenButton.visible, "and gone")
+            panel.ui.foregroundButton.click()
+            bent.append(straight)
+            move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+            straight.SetAndObserveTransformNodeID(move.GetID())
+            check("straighten it first" in panel.ui.statusLabel.text, "a volume that is bent later is refused too")
+            check(panel._brush.effect is None and not panel.ui.foregroundButton.enabled, "with the brush put away")
 
     def test_without_torch_nothing_is_asked_unless_a_button_is_clicked(self) -> None:
         """Neither a saved scene with Uncertainty on nor a stroke with auto-refine on brings a question."""

@@ -225,8 +225,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(*watched)
 
     def _on_moved(self, caller: Any = None, event: Any = None) -> None:
-        """The volume came under another transform: its work goes along."""
-        self.logic.accepts(caller)
+        """The volume came under another transform: its work goes along, or it is bent, and refused."""
+        accepted = self.logic.accepts(caller)
+        if caller is not self._volume() or accepted == self.ui.foregroundButton.enabled:
+            return
+        bent = _("the volume is under a transform that bends it; painting would miss: straighten it first")
+        self._choose_brush(None)
+        self._say("" if accepted else bent)
+        self._update()
 
     def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
         """Painting over a stroke of the other kind is told twice: one stroke is what comes before the next event."""
