@@ -14,7 +14,8 @@ if _CORE not in sys.path:  # beside this file in a checkout and in an installed 
 
 from ICHHPINetSlicer.logic import ICHHPINetLogic  # noqa: E402
 from ICHHPINetSlicer.selftest import ICHHPINetTest  # noqa: E402
-from ICHHPINetSlicer.widget import ICHHPINetWidget, register_sample_data  # noqa: E402
+from ICHHPINetSlicer.volumes import register_sample_data  # noqa: E402
+from ICHHPINetSlicer.widget import ICHHPINetWidget  # noqa: E402
 
 __all__ = ["ICHHPINet", "ICHHPINetLogic", "ICHHPINetTest", "ICHHPINetWidget"]
 

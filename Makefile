@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test lint bench weights validate slicer-test clean
+.PHONY: help setup demo app test lint bench weights validate slicer-test slicer-bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 p
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(STAMP)  ## make .venv and install the project into it (every target below does this when needed)
 
@@ -49,6 +49,9 @@ slicer-test:  ## the self-tests inside 3D Slicer: make slicer-test SLICER=/path/
 	$(SLICER) --testing --no-splash --additional-module-paths "$(CURDIR)" --python-code \
 		"import slicer.testing; from slicer.ScriptedLoadableModule import *; import ICHHPINet; \
 		slicer.testing.runUnitTest(['$(CURDIR)'], 'ICHHPINet')"
+
+slicer-bench:  ## rounds and scrolling inside 3D Slicer, beside the command line: make slicer-bench SLICER=/path/to/Slicer
+	$(SLICER) --testing --no-splash --additional-module-paths "$(CURDIR)" --python-script "$(CURDIR)/Testing/slicer_bench.py"
 
 clean:  ## delete what running left behind (keeps .venv and runs)
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

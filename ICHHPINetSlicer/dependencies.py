@@ -7,15 +7,12 @@ import shutil
 import sys
 
 import slicer
+from slicer.i18n import tr as _
 
 from ichhpinet.errors import InputError
 
 TORCH = "torch>=2.4"
 SLICER_SINCE = (5, 12)
-WAY_OUT = (
-    "ICHHPINet needs PyTorch to compute. Install the PyTorch extension from the Extensions Manager and choose "
-    f'"Install PyTorch" there, or run pip_install("{TORCH}") in the Python console; then click Refine again.'
-)
 
 
 def torch_is_there() -> bool:
@@ -42,10 +39,10 @@ def ensure_torch() -> None:
 
             slicer.packaging.pip_ensure(TORCH, requester="ICHHPINet")
     except Exception as error:  # what an installer may raise is an open list
-        raise InputError(WAY_OUT) from error
+        raise InputError(_way_out()) from error
     importlib.invalidate_caches()
     if not torch_is_there():
-        raise InputError(WAY_OUT)
+        raise InputError(_way_out())
 
 
 def engine_python() -> str:
@@ -57,6 +54,12 @@ def check_slicer() -> None:
     """Raises: InputError for a Slicer older than SLICER_SINCE."""
     have = (slicer.app.majorVersion, slicer.app.minorVersion)
     if have < SLICER_SINCE:
-        raise InputError(
-            f"this is Slicer {have[0]}.{have[1]}; ICHHPINet needs {SLICER_SINCE[0]}.{SLICER_SINCE[1]} or newer"
-        )
+        sentence = _("this is Slicer {have}; ICHHPINet needs {since} or newer")
+        raise InputError(sentence.format(have="{}.{}".format(*have), since="{}.{}".format(*SLICER_SINCE)))
+
+
+def _way_out() -> str:
+    return _(
+        "ICHHPINet needs PyTorch to compute. Install the PyTorch extension from the Extensions Manager and choose "
+        '"Install PyTorch" there, or run pip_install("{torch}") in the Python console; then click Refine again.'
+    ).format(torch=TORCH)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,22 @@ from slicer.util import VTKObservationMixin
 
 from ichhpinet.errors import InputError
 
-from . import overlays, rounds
-from .controls import KEYS, UNDO_KEYS, WINDOWS
+from . import rounds, roundtable
+from .brush import ERASE, Brush
+from .controls import WINDOWS
 from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_there
+from .keys import Keys
 from .logic import ICHHPINetLogic
+from .looks import Looks
 from .nodes import BACKGROUND_ID, FOREGROUND_ID
 from .parameters import parameter_node
-from .sample import NAME, sample_file
+from .volumes import is_tilted, load_sample, set_window, volume_in_view
 from .worker import POLL_SECONDS, Worker
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("Round", "ml", "Δ ml", "Δ %", "Strokes", "s")
-GREY = 140  # text of rounds that were left behind
+BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
+MEMORY = "session"  # the engine's word for the memory of the rounds, in each sentence that refuses one
 LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
@@ -43,27 +48,30 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: Any = None
         self.ui: Any = None
         self._panel: Any = None
+        self._farewell: Any = None
         self._parameters: Any = None
         self._gui: Any = None
-        self._editor: Any = None
-        self._editor_node: Any = None
+        self._brush: Any = None
         self._timer: Any = None
         self._soon: Any = None
         self._loaded_by = 0.0
-        self._shortcuts: list[Any] = []
-        self._uncertainty: Any = None
-        self._next_uncertain = 0
+        self._stroke_ended: Any = None
+        self._watched: list[tuple[Any, int, Any]] = []
+        self._stepping = False
+        self._keys = Keys()
+        self._looks = Looks()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     def setup(self) -> None:
         """Build the panel; called by Slicer once."""
+        self._farewell = qt.QObject(self.parent)  # children go in the order in which they came: this before the panel
+        self._farewell.connect("destroyed()", self._destroyed)
         ScriptedLoadableModuleWidget.setup(self)
         self._panel = slicer.util.loadUI(self.resourcePath("UI/ICHHPINet.ui"))
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
-        self._panel.connect("destroyed()", self._destroyed)
         self.logic = ICHHPINetLogic(slicer.mrmlScene, Worker(python=engine_python()))
         self._timer = qt.QTimer()
         self._timer.setInterval(int(1000 * POLL_SECONDS))
@@ -71,8 +79,13 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self._take_volume)
-        self._make_editor()
+        self._stroke_ended = qt.QTimer()
+        self._stroke_ended.setSingleShot(True)
+        self._stroke_ended.connect("timeout()", self._take_stroke)
+        self._brush = Brush()
         self._connect()
+        with self._told(aloud=True):
+            check_slicer()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
@@ -85,49 +98,36 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Leave nothing behind: observers, timer, shortcuts, the engine's process."""
         if self.logic is None:
             return
-        self._leave()
-        self._set_parameters(None)
         self._panel.setMRMLScene(None)  # a reload only hides it
         self._let_go()
 
     def _destroyed(self) -> None:
-        """Slicer destroys a second widget of the module without a cleanup: its buttons are gone, its observers not."""
-        if self.logic is None:
-            return
-        if self._shortcuts:
-            self._leave()
-        if self._parameters is not None:  # disconnectGui would talk to the buttons
-            for tag in self._parameters._guiVtkObserverTags.values():
-                self._parameters.RemoveObserver(tag)
-        self._let_go()
+        """Slicer destroys a second widget of the module without a cleanup."""
+        if self.logic is not None:
+            self._let_go()
 
     def _let_go(self) -> None:
         self._timer.stop()
         self._soon.stop()
+        self._stroke_ended.stop()
+        if self._keys.shortcuts:  # else they are another panel's
+            self._keys.take_back()
+        self._set_parameters(None)
         self.removeObservers()
-        self._editor.setActiveEffectByName("")
-        self._editor.setMRMLSegmentEditorNode(None)
-        self._editor.setMRMLScene(None)
-        self._editor.deleteLater()  # it has no parent that would
+        self._brush.close()
         self.logic.close()
         self._parameters = self.logic = None
 
     def enter(self) -> None:
         """The user comes to this module."""
         self._begin()
-        if slicer.util.mainWindow() is None:  # testing without one
-            return
-        for keys, name in (KEYS | UNDO_KEYS).items():
-            shortcut = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
-            shortcut.connect("activated()", getattr(self.ui, f"{name}Button").click)
-            self._shortcuts.append(shortcut)
-        self._own_undo(False)
+        self._keys.give(self.ui)
         if torch_is_there():
             self.logic.worker.warm_up()
 
     def exit(self) -> None:
         """The user goes to another module; the work stays."""
-        self._leave()
+        self._keys.take_back()
         self._choose_brush(None)
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
@@ -137,9 +137,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._set_parameters(None)
         if closed is not None:  # its node outlives the scene, and the next volume may have the same ID
             closed.volume = closed.target = None
-        self._editor.setSegmentationNode(None)
-        self._editor.setSourceVolumeNode(None)
-        self._editor.removeViewObservations()  # it keeps the brush while a scene closes; drawn then, it crashes
+        self._brush.leave_the_scene()
+        self._watch(None)
+        self._stroke_ended.stop()
+        self._looks = Looks()
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
         """A new scene, or one read into this: begin anew if the panel is seen."""
@@ -147,25 +148,16 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._begin()
 
     def _begin(self) -> None:
-        self._own_editor_node()
+        self._brush.own_settings()
         self._set_parameters(parameter_node())
-        if self._parameters.volume is None:
-            self._parameters.volume = _volume_in_view()
+        self._parameters.volume = self._preselected(self._parameters.volume)
         self._on_parameters()
 
-    def _leave(self) -> None:
-        for shortcut in self._shortcuts:
-            shortcut.setParent(None)
-            shortcut.deleteLater()
-        self._shortcuts = []
-        self._own_undo(True)
-
-    def _own_undo(self, enabled: bool) -> None:
-        """Slicer's Edit > Undo has the same keys: while this module is seen, Qt would find them ambiguous."""
-        window = slicer.util.mainWindow()
-        for action in slicer.util.findChildren(window, className="QAction") if window is not None else ():
-            if action.objectName in ("EditUndoAction", "EditRedoAction"):
-                action.setEnabled(enabled)
+    def _preselected(self, chosen: Any) -> Any:
+        """The volume in view, unless one with work on it is chosen: a selector takes the first by itself."""
+        if chosen is not None and (not self._is_new(chosen) or rounds.rounds_of(chosen)):
+            return chosen
+        return volume_in_view(chosen)
 
     def _set_parameters(self, parameters: Any) -> None:
         if self._parameters is not None:
@@ -178,37 +170,15 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- making ------------------------------------------------------------------------------------------------------
 
-    def _make_editor(self) -> None:
-        """The Segment Editor's own effects, without its panel."""
-        self._editor = slicer.qMRMLSegmentEditorWidget()
-        self._editor.setMRMLScene(slicer.mrmlScene)
-        self._editor.setMaximumNumberOfUndoStates(0)  # undo is one list of strokes and rounds, kept by the logic
-
-    def _own_editor_node(self) -> None:
-        """Its settings: apart from the Segment Editor's own, not saved with the scene, reset by one that closes."""
-        node = slicer.mrmlScene.GetSingletonNode("ICHHPINet", "vtkMRMLSegmentEditorNode")
-        if node is None:
-            node = slicer.vtkMRMLSegmentEditorNode()
-            node.SetSingletonTag("ICHHPINet")
-            node = slicer.mrmlScene.AddNode(node)
-        node.SetSaveWithScene(False)
-        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-        if node is not self._editor_node:
-            self._editor_node = node
-            self._editor.setMRMLSegmentEditorNode(node)
-
     def _connect(self) -> None:
         ui = self.ui
         for name, (level, width) in WINDOWS.items():
-            getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): self._set_window(*lw))
-        for name, what in (
-            ("foregroundButton", FOREGROUND_ID),
-            ("backgroundButton", BACKGROUND_ID),
-            ("eraseButton", "Erase"),
-        ):
+            getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): set_window(self._volume(), *lw))
+        for name, what in BRUSHES.items():
             getattr(ui, name).connect("clicked(bool)", lambda on, w=what: self._choose_brush(w if on else None))
-        ui.brushSlider.connect("valueChanged(double)", lambda _value: self._set_brush())
+        ui.brushSlider.connect("valueChanged(double)", self._brush.set_diameter)
         ui.sampleButton.connect("clicked()", self.onSample)
+        ui.straightenButton.connect("clicked()", self.onStraighten)
         ui.proposeButton.connect("clicked()", self.onPropose)
         ui.refineButton.connect("clicked()", self.onRefine)
         ui.cancelButton.connect("clicked()", lambda: self.logic.cancel())
@@ -223,79 +193,96 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             policy = widget.sizePolicy
             policy.setRetainSizeWhenHidden(True)
             widget.setSizePolicy(policy)
-        ui.roundsTable.setColumnCount(len(COLUMNS))
-        ui.roundsTable.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
-        ui.roundsTable.verticalHeader().setVisible(False)
-        ui.roundsTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        roundtable.prepare(ui.roundsTable)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
     def _choose_brush(self, what: str | None) -> None:
-        """FOREGROUND_ID, BACKGROUND_ID, 'Erase', or None: the mouse navigates."""
-        buttons = {FOREGROUND_ID: "foregroundButton", BACKGROUND_ID: "backgroundButton", "Erase": "eraseButton"}
-        for name, button in buttons.items():
+        """FOREGROUND_ID, BACKGROUND_ID, ERASE, or None: the mouse navigates."""
+        for button, name in BRUSHES.items():
             getattr(self.ui, button).setChecked(name == what)
-        volume = self._parameters.volume if self._parameters is not None else None
+        volume = self._volume()
         if what is None or volume is None:
-            self._editor.setActiveEffectByName("")
+            self._brush.put_away()
             return
         strokes = self.logic.strokes_node(volume)
-        self._watch(strokes)
-        self._editor.setSegmentationNode(strokes)
-        self._editor.setSourceVolumeNode(volume)
-        if what != "Erase" or not self._editor_node.GetSelectedSegmentID():
-            self._editor_node.SetSelectedSegmentID(FOREGROUND_ID if what == "Erase" else what)
-        self._editor.setActiveEffectByName("Erase" if what == "Erase" else "Paint")
-        self._set_brush()
+        self._watch(strokes, volume)
+        self._brush.paint_on(strokes, volume)
+        self._brush.take(what, self.ui.brushSlider.value)
 
-    def _set_brush(self) -> None:
-        effect = self._editor.activeEffect()
-        if effect is None:
-            return
-        effect.setCommonParameter("BrushDiameterIsRelative", 0)
-        effect.setCommonParameter("BrushAbsoluteDiameter", self.ui.brushSlider.value)
-        effect.setCommonParameter("BrushSphere", 0)
-        if effect.name == "Erase":
-            effect.setCommonParameter("EraseAllSegments", 1)
-
-    def _watch(self, strokes: Any) -> None:
-        segmentation, event = strokes.GetSegmentation(), slicer.vtkSegmentation.SourceRepresentationModified
-        if not self.hasObserver(segmentation, event, self._on_stroke):
-            self.addObserver(segmentation, event, self._on_stroke)
-
-    def _watch_place(self, volume: Any) -> None:
-        event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-        if not self.hasObserver(volume, event, self._on_moved):
-            self.addObserver(volume, event, self._on_moved)
+    def _watch(self, strokes: Any, volume: Any = None) -> None:
+        """Be told of what is painted on these strokes, and where their volume goes; of no others. None: of nothing."""
+        for watched in self._watched:
+            self.removeObserver(*watched)
+        self._watched = []
+        if strokes is not None:
+            painted, moved = slicer.vtkSegmentation.SourceRepresentationModified, volume.TransformModifiedEvent
+            self._watched = [
+                (strokes.GetSegmentation(), painted, self._on_stroke),
+                (volume, moved, self._on_moved),
+            ]
+        for watched in self._watched:
+            self.addObserver(*watched)
 
     def _on_moved(self, caller: Any = None, event: Any = None) -> None:
-        """The volume came under another transform: its work goes along."""
-        if caller is self._volume():
-            self.logic.accepts(caller)
+        """The volume came under another transform: its work goes along, or it is bent, and refused."""
+        accepted = self.logic.accepts(caller)
+        if caller is not self._volume() or accepted == self.ui.foregroundButton.enabled:
+            return
+        bent = _("the volume is under a transform that bends it; painting would miss: straighten it first")
+        self._choose_brush(None)
+        self._say("" if accepted else bent)
+        self._update()
 
     def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
-        volume = self._volume()
-        if volume is None or not self.logic.strokes_changed(volume):
-            return
-        self._update()
-        if self._parameters.autoRefine and not self.logic.busy:
+        """Painting over a stroke of the other kind is told twice: one stroke is what comes before the next event."""
+        if not self._stepping:
+            self._stroke_ended.start(0)
+
+    def _take_stroke(self) -> None:
+        volume = self._brush.volume
+        with self._told():
+            if volume is not None and self.logic.strokes_changed(volume):
+                self._update()
+                self._refine_by_itself()
+
+    def _refine_by_itself(self) -> None:
+        """Where it is wished: a round from what is painted, unless one is under way. Nothing is asked or installed."""
+        ready = self._parameters.autoRefine and not self.logic.busy and torch_is_there()
+        if ready and self._brush.volume is self._volume() and self.logic.has_strokes(self._volume()):
             self.onRefine()
+
+    @contextlib.contextmanager
+    def _own_step(self) -> Iterator[None]:
+        """What the logic does to the strokes in here is no stroke of the user's."""
+        self._stepping = True
+        try:
+            yield
+        finally:
+            self._stepping = False
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
     def onRefine(self) -> None:
         """A round from the strokes."""
-        with self._told(aloud=True):
-            ensure_torch()
-            self.logic.refine(self._volume(), self._done, self._failed, self._progress)
-            self._working()
+        self._ask(self.logic.refine)
 
     def onPropose(self) -> None:
         """A first round without strokes."""
+        self._ask(self.logic.propose)
+
+    def _ask(self, ask: Callable[..., None]) -> None:
         with self._told(aloud=True):
             ensure_torch()
-            self.logic.propose(self._volume(), self._done, self._failed, self._progress)
-            self._working()
+            volume = self._volume()
+            try:
+                ask(volume, partial(self._done, volume), partial(self._failed, volume), self._progress)
+            except InputError as error:
+                if volume is None or str(error) != _damage(volume):
+                    raise
+                self._failed(volume, "input", str(error))
+            else:
+                self._working()
 
     def _working(self) -> None:
         self.ui.progressBar.setRange(0, 0)
@@ -303,7 +290,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._update()
 
     def _poll(self) -> None:
-        if not self.logic.poll():
+        with self._own_step():
+            busy = self.logic.poll()
+        if not busy:
             self._timer.stop()
             self._update()
 
@@ -312,24 +301,46 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.setValue(int(100 * fraction))
         self.ui.progressBar.setFormat(f"{what} %p %")
 
-    def _done(self, one: Any) -> None:
-        notes = " ".join(self.logic.notes(self._volume()))
+    def _done(self, volume: Any, one: Any) -> None:
+        """A round of this volume has landed: perhaps another one is seen by now."""
+        if volume is not self._volume():
+            self.logic.set_aside(volume)
+            self._say(_("Round {number} of the volume before is there.").format(number=one.number))
+            return
+        notes = " ".join(self.logic.notes(volume))
         self._say(
             _("Round {number}: {ml:.1f} ml in {s:.1f} s. {notes}").format(
                 number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes
             )
         )
+        self._refine_by_itself()
         self._show_anew()
 
-    def _failed(self, kind: str, sentence: str) -> None:
-        self._say(sentence)
+    def _failed(self, volume: Any, kind: str, sentence: str) -> None:
+        here = volume is self._volume()
+        self._say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
         self._update()
-        if kind != "cancelled":
+        if kind == "input" and (MEMORY in sentence or sentence == _damage(volume)):
+            self._offer_to_start_anew(volume)
+        elif kind != "cancelled":
             slicer.util.errorDisplay(self.ui.statusLabel.text)
+
+    def _offer_to_start_anew(self, volume: Any) -> None:
+        """The way on where the rounds in the scene cannot be continued, by a newer version's weights for one."""
+        question = _(
+            "{sentence}.\n\nStart anew? The rounds of this volume and their masks are removed; strokes that were not "
+            "submitted stay."
+        )
+        if slicer.util.confirmYesNoDisplay(question.format(sentence=self.ui.statusLabel.text)):
+            with self._told(aloud=True), self._own_step():
+                self.logic.start_anew(volume)
+                self._say("")
+                self._show_anew()
 
     def _walk(self, step: Any) -> None:
         with self._told():
-            step(self._volume())
+            with self._own_step():
+                step(self._volume())
             self._say("")  # of a round that may be undone now
             self._show_anew()
 
@@ -344,43 +355,49 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._told():
             volume = self._volume()
             number = self.logic.table(volume)[row].number
-            self.logic.return_to(volume, number)
+            with self._own_step():
+                self.logic.return_to(volume, number)
             self._say(_("The next round continues from round {number}.").format(number=number))
             self._show_anew()
 
     def onNextUncertain(self) -> None:
         """Jump to the most uncertain slice, then to the next most."""
-        with self._told():
-            if self._uncertainty is None:
-                self._look(self._looked_to_jump)
-            else:
+        with self._told(aloud=True):
+            one = self._seen()
+            if one is None:
+                raise InputError(_("there is no round yet; refine or propose first"))
+            if self._looks.known(one):
                 self._jump()
+            else:
+                ensure_torch()
+                self._look(one, self._jump)
 
-    def _look(self, looked: Any) -> None:
+    def _look(self, one: Any, then: Callable[[], None]) -> None:
         """Ask for the uncertainty of the round that is seen."""
         volume = self._volume()
-        number = rounds.shown_round(volume)
-        if number is None:
-            raise InputError("there is no round yet; refine or propose first")
-        self.logic.look(volume, number, looked, self._failed)
+
+        def looked(uncertainty: Any) -> None:
+            if volume is self._volume() and one == self._seen():
+                self._looks.take(one, uncertainty)
+                then()
+            self._refine_by_itself()
+            self._lay_over()  # of the round that is seen by now
+
+        def refused(kind: str, sentence: str) -> None:
+            if volume is self._volume():
+                self._looks.take(one, None)
+            self._failed(volume, kind, sentence)
+
+        try:
+            self.logic.look(volume, one.number, looked, refused)
+        except InputError:
+            self._looks.take(one, None)
+            raise
         self._working()
 
-    def _looked(self, uncertainty: Any) -> None:
-        self._uncertainty, self._next_uncertain = uncertainty, 0
-        self._lay_over()
-
-    def _looked_to_jump(self, uncertainty: Any) -> None:
-        self._looked(uncertainty)
-        self._jump()
-
     def _jump(self) -> None:
-        order = overlays.uncertain_slices(self._uncertainty)
-        if not order:
+        if not self._looks.jump(self._volume()):
             self._say(_("No slice is uncertain."))
-            return
-        index = order[self._next_uncertain % len(order)]
-        self._next_uncertain += 1
-        overlays.jump_to(slicer.mrmlScene, overlays.slice_centre_ras(self._volume(), self._uncertainty, index))
 
     # -- finish ------------------------------------------------------------------------------------------------------
 
@@ -389,7 +406,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._told(aloud=True):
             current, target = self.logic.current(self._volume()), self._parameters.target
             if current is None or target is None:
-                raise InputError("there is no round or no segmentation chosen; both are needed to copy")
+                raise InputError(_("there is no round or no segmentation chosen; both are needed to copy"))
             rounds.copy_into(current, self._volume(), target, _("Haemorrhage"))
             self._say(_("Copied."))
 
@@ -403,7 +420,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 try:
                     self.logic.export(self._volume(), current.number, path)
                 except OSError as error:
-                    raise InputError(f"the file cannot be written ({error.strerror}); choose another place") from error
+                    sentence = _("the file cannot be written ({why}); choose another place")
+                    raise InputError(sentence.format(why=error.strerror)) from error
                 self._say(_("Exported."))
 
     def onSample(self) -> None:
@@ -411,11 +429,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
 
-    def _set_window(self, level: float, width: float) -> None:
-        volume = self._volume()
-        if volume is not None and volume.GetDisplayNode() is not None:
-            volume.GetDisplayNode().AutoWindowLevelOff()
-            volume.GetDisplayNode().SetWindowLevel(width, level)
+    def onStraighten(self) -> None:
+        """A copy of a tilted volume on a straight grid, chosen in its place."""
+        with self._told(aloud=True), slicer.util.WaitCursor():
+            self._parameters.volume = self.logic.straighten(self._volume())
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -423,6 +440,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameters.volume if self._parameters is not None else None
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
+        if self._volume() is None and self._watched:  # it was deleted
+            self._choose_brush(None)
+            self._set_last_aside()
         if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
             self._loaded_by = time.monotonic() + LOADING_SECONDS
             self._soon.start(0)
@@ -431,40 +451,48 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._update()
 
     def _is_new(self, volume: Any) -> bool:
-        return volume is not None and volume is not self._editor.sourceVolumeNode()
+        return volume is not None and volume is not self._brush.volume
 
     def _take_volume(self) -> None:
         """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
         volume = self._volume()
-        if not self._is_new(volume):
+        if not self.parent.isEntered or not self._is_new(volume):  # not entered: the views are another module's
             return
         loading = volume.GetImageData() is not None and volume.GetDisplayNode() is None
         if loading and time.monotonic() < self._loaded_by:
             self._soon.start(LOOK_AGAIN_MS)
             return
         with self._told():
+            self._choose_brush(None)
+            self._set_last_aside()
             strokes = self.logic.strokes_node(volume)
-            last, self._uncertainty = self._editor.sourceVolumeNode(), None
-            if last is not None and last.GetScene() is not None:
-                self.logic.set_aside(last)
-                overlays.show_changes(last, None)
-                overlays.show_uncertainty(last, None)
             self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
             if not rounds.rounds_of(volume):
-                self._set_window(*WINDOWS["brain"])
-            self._choose_brush(None)
-            self._editor.setSegmentationNode(strokes)
-            self._editor.setSourceVolumeNode(volume)
-            self._watch(strokes)
-            self._watch_place(volume)
+                set_window(volume, *WINDOWS["brain"])
+            self._brush.paint_on(strokes, volume)
+            self._watch(strokes, volume)
             self._lay_over()
             self._say("")
         self._update()
 
+    def _set_last_aside(self) -> None:
+        """The volume before, if there is one still, and what was laid over it."""
+        last = self._brush.volume
+        if last is not None and last.GetScene() is not None:
+            self.logic.set_aside(last)
+            self._looks.lay(last, None, changes=False, uncertainty=False)
+        self._looks = Looks()
+        self._watch(None)
+        self._brush.paint_on(None, None)
+
+    def _seen(self) -> Any:
+        """The round that is seen; None where none is."""
+        volume = self._volume()
+        return None if volume is None else rounds.rounds_of(volume).get(rounds.shown_round(volume) or 0)
+
     def _show_anew(self, select_current: bool = True) -> None:
         """Another round is seen: what was laid over the last one is not its own."""
-        self._uncertainty = None
         self._lay_over()
         if select_current:
             self._update()
@@ -474,16 +502,14 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         volume = self._volume()
         if volume is None:
             return
-        known, shown, p = rounds.rounds_of(volume), rounds.shown_round(volume), self._parameters
-        one = known.get(shown or 0)
-        overlays.show_changes(volume, one if p.showChanges else None)
-        if p.showUncertainty and one is not None and self._uncertainty is None and not self.logic.busy:
+        one, p = self._seen(), self._parameters
+        unknown = one is not None and not (self._looks.known(one) or self._looks.refused(one))
+        if p.showUncertainty and unknown and not self.logic.busy and torch_is_there():
             with self._told():
-                self._look(self._looked)
-        uncertainty = self._uncertainty if p.showUncertainty else None
-        overlays.show_uncertainty(volume, uncertainty)
+                self._look(one, lambda: None)
+        self._looks.lay(volume, one, p.showChanges, p.showUncertainty)
         if one is not None:
-            rounds.show_fill(one, uncertainty is None)
+            rounds.show_fill(one, not (p.showUncertainty and self._looks.known(one)))
             rounds.show_strokes(one, p.showUsedStrokes)
             rounds.show_3d(one, p.show3D)
 
@@ -491,9 +517,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, volume = self.ui, self._volume()
         busy, there = self.logic.busy, self.logic.accepts(volume)
         current = self.logic.current(volume) if there else None
-        for name in ("foregroundButton", "backgroundButton", "eraseButton"):
+        for name in BRUSHES:
             getattr(ui, name).setEnabled(there)
         ui.sampleButton.setVisible(volume is None)
+        ui.straightenButton.setVisible(not there and is_tilted(volume))
         ui.refineButton.setEnabled(there and not busy)
         ui.proposeButton.setEnabled(there and not busy and current is None)
         ui.undoButton.setEnabled(there and not busy and self.logic.can_undo(volume))
@@ -502,23 +529,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             getattr(ui, name).setEnabled(current is not None and not busy)
         ui.progressBar.setVisible(busy)
         ui.cancelButton.setVisible(busy)
-        self._fill_table(self.logic.table(volume) if there else [])
-
-    def _fill_table(self, rows: list[Any]) -> None:
-        table = self.ui.roundsTable
-        table.setRowCount(len(rows))
-        for index, row in enumerate(rows):
-            percent = "" if row.delta_percent is None else f"{round(row.delta_percent):+d}"
-            delta = f"{round(row.delta_ml, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
-            texts = (str(row.number), f"{row.volume_ml:.1f}", delta, percent, str(row.strokes))
-            for column, text in enumerate((*texts, f"{row.seconds:.1f}")):
-                cell = qt.QTableWidgetItem(text)
-                cell.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                if not row.on_line:
-                    cell.setForeground(qt.QBrush(qt.QColor(GREY, GREY, GREY)))
-                table.setItem(index, column, cell)
-            if row.current:
-                table.selectRow(index)
+        roundtable.fill(ui.roundsTable, self.logic.table(volume) if there else [])
 
     def _say(self, sentence: str) -> None:
         self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
@@ -527,41 +538,20 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _told(self, aloud: bool = False) -> Iterator[None]:
         """What cannot be used is said in the panel, in its own sentence; aloud: in a dialog too."""
         try:
-            check_slicer()
             yield
         except InputError as error:
             self._say(str(error))
+            place = traceback.extract_tb(error.__traceback__)[-1]  # not the sentence: it may name a patient's file
+            why = type(error.__cause__ or error).__name__
+            logger.warning("refused in %s, line %d (%s)", Path(place.filename).name, place.lineno, why)
             if aloud:
                 slicer.util.errorDisplay(self.ui.statusLabel.text)
 
 
-def _volume_in_view() -> Any:
-    """The scene's volume in the red slice view, else the scene's first; None where there is none."""
-    layout = slicer.app.layoutManager()
-    view = layout.sliceWidget("Red") if layout is not None else None
-    shown = view.sliceLogic().GetBackgroundLayer().GetVolumeNode() if view is not None else None
-    if not slicer.mrmlScene.IsNodePresent(shown):  # a view holds on to a closed scene's until it is drawn anew
-        shown = None
-    if shown is not None and shown.IsA("vtkMRMLScalarVolumeNode") and not shown.IsA("vtkMRMLLabelMapVolumeNode"):
-        return shown
-    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-
-
-def load_sample() -> Any:
-    """The bundled head CT as a volume node."""
-    return slicer.util.loadVolume(str(sample_file(Path(slicer.app.temporaryPath) / "ICHHPINet")), {"name": NAME})
-
-
-def register_sample_data() -> None:
-    """The bundled CT in the Sample Data module."""
-    import SampleData
-
-    icon = Path(__file__).resolve().parent.parent / "Resources" / "Icons" / "ICHHPINet.png"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="ICHHPINet",
-        sampleName=NAME,
-        uris=[],  # of no files to download: left out, Slicer takes their length all the same
-        fileNames=[],
-        thumbnailFileName=str(icon),
-        customDownloader=lambda source: [load_sample()],
-    )
+def _damage(volume: Any) -> str:
+    """Why the memory in the scene cannot be read; "" where it can, or there is none."""
+    try:
+        rounds.kept_memory(volume)
+    except InputError as error:
+        return str(error)
+    return ""

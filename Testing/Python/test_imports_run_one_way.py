@@ -38,6 +38,7 @@ NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "boundary", "
 ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
 # Of ICHHPINetSlicer: everything that knows no Qt and no panel.
 BROWSER_MAY_USE = {"controls", "history", "logic", "nodes", "overlays", "rounds", "sample", "worker"}
+PANEL = {"widget", "brush", "keys", "roundtable"}  # what knows Qt
 WEB_LIBRARIES = {"trame", "trame_client", "trame_server", "trame_rca", "trame_slicer", "aiohttp", "wslink"}
 WEB_NOT_NEEDED = {"__init__", "settings", "sessionarchive", "uploads", "command", "pageprocess"}  # rooms of the page
 CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}
@@ -175,8 +176,13 @@ def test_web_libraries_stay_in_the_page(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", _files(SLICER), ids=_name)
-def test_qt_stays_in_the_widget(file: Path) -> None:
-    assert file.stem == "widget" or not _third_party(_imports(file, SLICER)) & {"qt", "ctk"}
+def test_qt_stays_in_the_panel(file: Path) -> None:
+    assert file.stem in PANEL or not _third_party(_imports(file, SLICER)) & {"qt", "ctk"}
+
+
+@pytest.mark.parametrize("file", [*_files(SLICER), ROOT / "ICHHPINet.py"], ids=_name)
+def test_the_extension_never_imports_torchvision(file: Path) -> None:
+    assert "torchvision" not in _third_party(_imports(file, SLICER))
 
 
 def test_an_arrow_the_wrong_way_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ from ICHHPINetSlicer.controls import KEYS, UNDO_KEYS, WINDOWS
 ROOT = Path(__file__).resolve().parents[3]
 PANEL = ROOT / "Resources" / "UI" / "ICHHPINet.ui"
 BY_RULE = {f"{name}Button" for name in (*KEYS.values(), *UNDO_KEYS.values(), *WINDOWS)}  # as the widget names them
-WIDGET = (ROOT / "ICHHPINetSlicer" / "widget.py").read_text(encoding="utf-8")
+WIDGET = "\n".join(
+    (ROOT / "ICHHPINetSlicer" / f"{name}.py").read_text(encoding="utf-8") for name in ("widget", "keys", "roundtable")
+)
 
 
 def listed(name: str) -> list[str]:
@@ -49,10 +51,13 @@ def test_the_module_file_is_the_only_python_file_at_the_root() -> None:
 
 def test_the_catalogue_entry_has_what_the_schema_asks_for() -> None:
     entry = json.loads((ROOT / "ICHHPINet.json").read_text(encoding="utf-8"))
+    assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.2.json#")
     assert {"$schema", "category", "scm_url"} <= entry.keys()
-    known = "$schema category scm_url scm_revision scm_type build_dependencies build_subdirectory enabled tier"
-    assert entry.keys() <= {*known.split(), "dicom_support_rule"}
-    assert entry["scm_type"] == "git" and entry["tier"] in range(1, 6)
+    texts = ("$schema", "category", "scm_url", "scm_revision", "scm_type", "build_subdirectory", "dicom_support_rule")
+    types = dict.fromkeys(texts, str) | {"build_dependencies": list, "enabled": bool, "tier": int}
+    assert {name: type(value) for name, value in entry.items()} == {name: types.get(name) for name in entry}
+    assert all(isinstance(name, str) for name in entry["build_dependencies"])
+    assert entry["scm_type"] in ("git", "local") and entry["tier"] in range(1, 6)
     assert f'set(EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}")' in (ROOT / "CMakeLists.txt").read_text()
 
 
@@ -113,6 +118,33 @@ def test_every_button_of_the_panel_is_connected_and_says_what_it_does() -> None:
             continue
         assert element.get("name", "") in WIDGET or element.get("name", "") in BY_RULE
         assert element.find("property[@name='toolTip']/string").text  # type: ignore[union-attr]
+
+
+def test_what_is_translated_stands_in_the_call() -> None:
+    """Qt's lupdate reads the source: a name, or a sentence with its values in it already, is not found there."""
+    called = [
+        call.args[0]
+        for file in (ROOT / "ICHHPINetSlicer").glob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "_"
+    ]
+    assert len(called) >= 20 and all(isinstance(what, ast.Constant) for what in called)
+
+
+def tooltip(name: str) -> str:
+    """What a button of the panel says of itself."""
+    found = next(element for element in ElementTree.parse(PANEL).iter("widget") if element.get("name") == name)
+    return found.findtext("property[@name='toolTip']/string") or ""
+
+
+@pytest.mark.parametrize(("key", "name"), [one for one in (KEYS | UNDO_KEYS).items() if one[0] != "Ctrl+Shift+Z"])
+def test_a_button_tells_its_key(key: str, name: str) -> None:
+    assert f"({key})" in tooltip(f"{name}Button")
+
+
+@pytest.mark.parametrize(("name", "level", "width"), [(name, *window) for name, window in WINDOWS.items()])
+def test_a_window_button_tells_its_level_and_width(name: str, level: int, width: int) -> None:
+    assert f"level {level}, width {width} HU" in tooltip(f"{name}Button")
 
 
 def test_the_parameters_of_the_panel_are_those_of_the_parameter_node() -> None:
