@@ -19,6 +19,8 @@ from ichhpinet.scribbles import Scribbles
 from ichhpinet.straighten import SliceStack, straighten
 from ichhpinet.volume import CTVolume
 
+from .boxes import box_of
+
 Bool = NDArray[np.bool_]
 Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
 
@@ -208,11 +210,11 @@ def labelmap_of(mask: Bool, volume: Node) -> Any:
     """vtkOrientedImageData (unsigned char) of a mask's bounding box, in the volume's place; one voxel of 0 if empty."""
     if mask.shape != voxels(volume.GetImageData()).shape:
         raise InputError(f"the mask is {mask.shape}; the volume is {voxels(volume.GetImageData()).shape}")
-    low, high = _box(mask)
+    box = box_of(mask) or (slice(0, 1),) * 3
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(*(int(n) for pair in zip(low[::-1], high[::-1] - 1) for n in pair))
+    image.SetExtent(*(n for side in box[::-1] for n in (side.start, side.stop - 1)))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels(image)[:] = mask[tuple(slice(a, b) for a, b in zip(low, high))]
+    voxels(image)[:] = mask[box]
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
@@ -235,14 +237,6 @@ def _to_world(node: Node, points: NDArray[np.float64]) -> NDArray[np.float64]:
     moved.SetDataTypeToDouble()
     transform.TransformPoints(given, moved)
     return np.array(numpy_support.vtk_to_numpy(moved.GetData())).reshape(points.shape)
-
-
-def _box(mask: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    bounds = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        bounds.append((found[0], found[-1] + 1) if len(found) else (0, 1))
-    return np.array([b[0] for b in bounds]), np.array([b[1] for b in bounds])
 
 
 def _labelmap_name() -> str:
