@@ -62,8 +62,7 @@ class Case:
 
     def painted(self) -> Strokes:
         """What is painted now; where both were painted (the editor may allow it), the background stroke gives way."""
-        foreground = segment_mask(self.strokes, FOREGROUND_ID, self.volume)
-        return Strokes.of(foreground, segment_mask(self.strokes, BACKGROUND_ID, self.volume) & ~foreground)
+        return Strokes.of(*(segment_mask(self.strokes, segment_id, self.volume) for segment_id in COLOURS))
 
     def paint(self, strokes: Strokes) -> None:
         """Make this what is painted."""

@@ -29,13 +29,14 @@ class Strokes:
 
     @classmethod
     def of(cls, foreground: Bool, background: Bool) -> Strokes:
-        """foreground, background: (D, H, W) bool."""
+        """foreground, background: (D, H, W) bool; where both are painted, the background gives way."""
         depth, height, width = foreground.shape
-        box = box_of(foreground | background)
-        if box is None:
-            return cls((depth, height, width), (0, 0, 0), (0, 0, 0), b"")
-        z, y, x = box
-        labels = np.where(background[box], 2, foreground[box]).astype(np.uint8)
+        boxes = [box for box in (box_of(foreground), box_of(background)) if box is not None]
+        if not boxes:
+            return cls.none((depth, height, width))
+        z, y, x = (slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes))
+        box = z, y, x
+        labels = np.where(foreground[box], 1, 2 * background[box]).astype(np.uint8)
         size = z.stop - z.start, y.stop - y.start, x.stop - x.start
         return cls((depth, height, width), (z.start, y.start, x.start), size, zlib.compress(labels.tobytes(), 1))
 

@@ -331,7 +331,7 @@ class ICHHPINetLogic:
 
         def opened(answer: Opened) -> None:
             if self._cases.get(key) is case:
-                case.stamp, case.notes = stamp, answer.notes
+                case.stamp, case.notes = (self.worker.starts, *image), answer.notes
                 case.note(answer.notice)
                 go_on()
 
@@ -346,7 +346,7 @@ class ICHHPINetLogic:
             return
         memory = rounds.kept_memory(case.volume)
         volume = volume_from_node(case.volume)
-        case.stamp, stamp = None, self._stamp(case.volume)
+        case.stamp, image = None, self._stamp(case.volume)[1:]
         self.worker.submit(Open(key, volume, memory[0] if memory else None), opened, refused, progress)
 
     def _land(self, case: Case, strokes: Strokes | None, answer: Done) -> Round:
