@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +187,25 @@ def test_work_in_a_saved_scene_is_found_under_the_volumes_transform(
         node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
         assert node.GetParentTransformNode() is volume.GetParentTransformNode()
     again.close()
+
+
+def test_a_scene_that_is_collected_with_its_logic_takes_nothing_down() -> None:
+    code = (
+        "import gc, slicer\n"
+        "from extension.scenes import add_volume, new_scene\n"
+        "from ICHHPINetSlicer.logic import ICHHPINetLogic\n"
+        "scene = new_scene()\n"
+        "volume, logic = add_volume(scene), ICHHPINetLogic(scene)\n"
+        "transform = scene.AddNewNodeByClass('vtkMRMLLinearTransformNode')\n"
+        "volume.SetAndObserveTransformNodeID(transform.GetID())\n"
+        "logic.strokes_node(volume)\n"
+        "ring = [logic, scene, volume]\n"
+        "ring.append(ring)\n"
+        "del ring, logic, scene, volume, transform\n"
+        "gc.collect()\n"
+    )
+    paths = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": paths}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
