@@ -8,7 +8,6 @@ from typing import Any
 
 import vtk
 
-
 # Kept from the garbage collector: what it has taken apart already is still called by a node that it destroys after.
 _calls: set[Callable[..., None]] = set()
 
