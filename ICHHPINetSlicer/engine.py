@@ -6,11 +6,12 @@ of memory must not take the application with it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 FEATURES_CAP_BYTES = 1 << 30  # image features of volumes that are not in use; the oldest go first, rounds never
 TICK_SECONDS = 0.05  # progress is told no more often than this
+ON_THE_CPU = "rounds are computed on the CPU from now on"
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,17 @@ Job = Open | Refine | Look
 
 @dataclass(frozen=True)
 class Opened:
-    """Answer to Open. rounds: every round of a restored session, by number."""
+    """Answer to Open. rounds: every round of a restored session, by number. notice: what to tell the user, or ''."""
 
     notes: tuple[str, ...]
     current: int | None
     numbers: tuple[int, ...]
+    notice: str = ""
 
 
 @dataclass(frozen=True)
 class Done:
-    """Answer to Refine. mask: (D, H, W) bool. saved: the session file with this round in it."""
+    """Answer to Refine. mask: (D, H, W) bool. saved: the session file with this round in it. notice: as of Opened."""
 
     number: int
     parent: int | None
@@ -86,6 +89,7 @@ class Done:
     volume_ml: float
     mask: NDArray[np.bool_]
     saved: bytes
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,24 @@ class Engine:
     features_cap_bytes: int = FEATURES_CAP_BYTES
     _predictor: Predictor | None = None
     _volumes: OrderedDict[str, _Volume] = field(default_factory=OrderedDict)
+    _notice: str = ""  # not told yet
 
     def answer(self, job: Job, progress: Any, cancel: Any) -> Any:
-        """Do a job. Raises: InputError, Cancelled, and whatever else goes wrong; the sessions are then as they were."""
+        """Do a job; where the GPU fails, on the CPU, with a notice.
+
+        Raises: InputError, Cancelled, and whatever else goes wrong; the sessions are then as they were.
+        """
+        try:
+            return self._with_notice(self._do(job, progress, cancel))
+        except RuntimeError as error:
+            if self.device == "cpu" or not _of_the_gpu(error):
+                raise
+            logger.warning("the GPU failed: %s", error)
+            self._notice = f"{'the memory of the GPU ran out' if _of_memory(error) else 'the GPU failed'}; {ON_THE_CPU}"
+        self._to_cpu()  # outside of the handler: the error's frames hold tensors in the GPU's memory
+        return self._with_notice(self._do(job, progress, cancel))
+
+    def _do(self, job: Job, progress: Any, cancel: Any) -> Any:
         if isinstance(job, Open):
             return self._open(job, progress, cancel)
         if isinstance(job, Refine):
@@ -125,6 +144,22 @@ class Engine:
     def forget(self, key: str) -> None:
         """Close the session of `key`, if there is one."""
         self._volumes.pop(key, None)
+
+    def _with_notice(self, answer: Any) -> Any:
+        if not self._notice or not isinstance(answer, Opened | Done):
+            return answer
+        notice, self._notice = self._notice, ""
+        return replace(answer, notice=notice)
+
+    def _to_cpu(self) -> None:
+        """Every session is kept as its file's bytes, and restored on the CPU when it is needed."""
+        for entry in self._volumes.values():
+            _let_go(entry)
+        self._predictor, self.device = None, "cpu"
+        import torch
+
+        with contextlib.suppress(RuntimeError):  # of a GPU that does nothing any more
+            torch.cuda.empty_cache()
 
     def _open(self, job: Open, progress: Any, cancel: Any) -> Opened:
         entry = _Volume(job.volume, saved=job.saved)
@@ -193,9 +228,24 @@ class Engine:
         for entry in idle:
             if held <= self.features_cap_bytes:
                 return
-            if entry.session is not None:
-                held -= entry.features_bytes
-                entry.saved, entry.session, entry.features_bytes = _saved(entry.session), None, 0
+            held -= entry.features_bytes
+            _let_go(entry)
+
+
+def _let_go(entry: _Volume) -> None:
+    """Keep the session as its file's bytes; the image's features are made anew when it is needed."""
+    if entry.session is not None:
+        entry.saved, entry.session, entry.features_bytes = _saved(entry.session), None, 0
+
+
+def _of_the_gpu(error: RuntimeError) -> bool:
+    return _of_memory(error) or any(word in str(error) for word in ("CUDA", "cuDNN", "CUBLAS"))
+
+
+def _of_memory(error: RuntimeError) -> bool:
+    """torch's OutOfMemoryError, and what libraries under it say when they get no memory on the GPU."""
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or ("CU" in text and ("memory" in text or "ALLOC_FAILED" in text))
 
 
 def _go_to(session: Session, number: int | None) -> None:

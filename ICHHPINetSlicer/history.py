@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ichhpinet.scribbles import Scribbles
 
+from .boxes import box_of
+
 Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Strokes:
-    """Strokes not yet submitted, packed: a label map (0 nothing, 1 foreground, 2 background), deflated."""
+    """Strokes not yet submitted, packed: a label map (0 nothing, 1 foreground, 2 background) in its box, deflated.
 
-    shape: tuple[int, ...]
+    corner, size: of the box in the volume of this shape; the smallest, so that equal strokes are equal values.
+    """
+
+    shape: tuple[int, int, int]
+    corner: tuple[int, int, int]
+    size: tuple[int, int, int]
     content: bytes
 
     @classmethod
     def of(cls, foreground: Bool, background: Bool) -> Strokes:
-        """foreground, background: (D, H, W) bool."""
-        labels = foreground.astype(np.uint8)
-        labels[background] = 2
-        return cls(labels.shape, zlib.compress(labels.tobytes(), 1))
+        """foreground, background: (D, H, W) bool; where both are painted, the background gives way."""
+        depth, height, width = foreground.shape
+        boxes = [box for box in (box_of(foreground), box_of(background)) if box is not None]
+        if not boxes:
+            return cls.none((depth, height, width))
+        z, y, x = (slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes))
+        box = z, y, x
+        labels = np.where(foreground[box], 1, 2 * background[box]).astype(np.uint8)
+        size = z.stop - z.start, y.stop - y.start, x.stop - x.start
+        return cls((depth, height, width), (z.start, y.start, x.start), size, zlib.compress(labels.tobytes(), 1))
 
     @classmethod
-    def none(cls, shape: tuple[int, ...]) -> Strokes:
+    def none(cls, shape: tuple[int, int, int]) -> Strokes:
         """Nothing painted."""
-        return _none(shape)
+        return cls(shape, (0, 0, 0), (0, 0, 0), b"")
 
     def labels(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8."""
-        return np.frombuffer(zlib.decompress(self.content), np.uint8).reshape(self.shape)
+        labels = np.zeros(self.shape, np.uint8)
+        if self.content:
+            box = tuple(slice(first, first + count) for first, count in zip(self.corner, self.size))
+            labels[box] = np.frombuffer(zlib.decompress(self.content), np.uint8).reshape(self.size)
+        return labels
 
     def scribbles(self) -> Scribbles:
         """As the core takes them."""
@@ -48,11 +64,6 @@ class Strokes:
         now, before = self.labels(), used.labels()
         left = np.where(now == before, 0, now)
         return Strokes.of(left == 1, left == 2)
-
-
-@lru_cache(maxsize=8)  # asked for whenever a button is to be enabled
-def _none(shape: tuple[int, ...]) -> Strokes:
-    return Strokes.of(np.zeros(shape, bool), np.zeros(shape, bool))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ another's.
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +20,15 @@ from ichhpinet.errors import InputError
 from ichhpinet.writing import write_mask
 
 from . import rounds
+from .case import Case, shape_of
 from .engine import Done, Failed, Job, Look, Open, Opened, Refine
 from .history import History, Moment, Strokes
-from .nodes import (
-    BACKGROUND_ID,
-    FOREGROUND_ID,
-    Node,
-    check_image,
-    ijk_to_ras,
-    segment_mask,
-    set_segment,
-    volume_from_node,
-    voxels,
-)
+from .nodes import Node, check_image, check_on_grid, ijk_to_ras, straightened_node, volume_from_node
+from .observers import Observers
 from .rounds import Round
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
-
-STROKES = "ICHHPINet.StrokesToPaint"  # attribute of the segmentation that the user paints on
 
 Finished = Callable[[Round], None]
 Looked = Callable[[NDArray[np.uint8]], None]
@@ -61,36 +50,27 @@ class Row:
     on_line: bool
 
 
-@dataclass
-class _Case:
-    """One volume's work. stamp: of the image that the engine has; None: the engine has not opened it."""
-
-    volume: Node
-    strokes: Node
-    history: History
-    stamp: tuple[Any, ...] | None = None
-    notes: tuple[str, ...] = ()
-
-
 class ICHHPINetLogic:
     """The work on every volume of a scene. worker: the engine's; a new one by default."""
 
     def __init__(self, scene: Any = None, worker: Worker | None = None) -> None:
         self.scene = scene if scene is not None else slicer.mrmlScene
         self.worker = worker or Worker()
-        self._cases: dict[str, _Case] = {}
+        self._cases: dict[str, Case] = {}
         self._working_on = ""
         self._opening = False  # whether the engine only opens a volume: nothing of that lands in the scene
         self._applying = False
-        self._tags: list[tuple[Any, int]] = []
-        self._observe(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_removed, "CALLDATA")
-        self._observe(self.scene, slicer.vtkMRMLScene.StartCloseEvent, self._on_scene_close)
+        self._observers = Observers()
+        events = slicer.vtkMRMLScene
+        self._observers.add(self.scene, events.NodeAboutToBeRemovedEvent, self._on_node_removed, with_node=True)
+        self._observers.add(self.scene, events.StartCloseEvent, self._on_scene_close)
 
     def close(self) -> None:
         """End the engine and take back every observer. The scene stays as it is."""
-        for subject, tag in self._tags:
-            subject.RemoveObserver(tag)
-        self._tags, self._cases = [], {}
+        self._observers.remove()
+        for case in self._cases.values():
+            case.close()
+        self._cases = {}
         self.worker.close()
 
     # -- painting ----------------------------------------------------------------------------------------------------
@@ -105,7 +85,7 @@ class ICHHPINetLogic:
             return False
         case = self._case(volume)
         before = case.history
-        case.history = before.then(Moment(before.now.number, self._painted(case)))
+        case.history = before.then(Moment(before.now.number, case.painted()))
         return case.history is not before
 
     # -- rounds ------------------------------------------------------------------------------------------------------
@@ -141,7 +121,7 @@ class ICHHPINetLogic:
         case = self._idle_case(volume)
         self.strokes_changed(volume)
         strokes = case.history.now.strokes
-        if strokes == Strokes.none(_shape(volume)):
+        if strokes == Strokes.none(shape_of(volume)):
             raise InputError("there are no strokes; paint at least one, or ask for a proposal before the first round")
         self._start(case, strokes, done, failed, progress)
 
@@ -184,30 +164,35 @@ class ICHHPINetLogic:
     def take_up(self, volume: Node) -> None:
         """Show a volume's work as it was left: its strokes and its current round."""
         case = self._case(volume)
+        case.aside = False
         case.strokes.SetDisplayVisibility(True)
-        rounds.show_round(volume, case.history.now.number)
+        case.show()
 
     def set_aside(self, volume: Node) -> None:
-        """Hide a volume's work, which would lie over another volume; it stays in the scene."""
+        """Hide a volume's work, which would lie over another volume; it stays in the scene. So does what lands now."""
         case = self._cases.get(volume.GetID() or "")
         if case is not None and case.volume is volume:
+            case.aside = True
             case.strokes.SetDisplayVisibility(False)
-            rounds.show_round(volume, None)
+            case.show()
+
+    def straighten(self, volume: Node) -> Node:
+        """A new volume node on a regular grid, of one that a transform bends. Raises: InputError for what is no CT."""
+        self._check_node(volume)
+        return straightened_node(volume)
 
     def start_anew(self, volume: Node) -> None:
         """Remove the volume's rounds and memory, and keep the strokes that are not submitted."""
         case = self._idle_case(volume)
-        strokes = self._painted(case)
-        rounds.forget(volume, but=case.strokes)
+        case.start_anew()
         self.worker.forget(volume.GetID())
-        case.stamp, case.history = None, History.started([], strokes)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def accepts(self, volume: Node | None) -> bool:
-        """Whether there can be work on this: a volume node of the scene that holds an image, one value a voxel."""
+        """Whether there can be work on this: a volume node of the scene, with one value a voxel, on a regular grid."""
         try:
-            self._case(volume)
+            self._check(volume)
         except InputError:
             return False
         return True
@@ -218,7 +203,7 @@ class ICHHPINetLogic:
 
     def has_strokes(self, volume: Node) -> bool:
         """Whether something is painted that no round has used yet."""
-        return self._case(volume).history.now.strokes != Strokes.none(_shape(volume))
+        return self._case(volume).history.now.strokes != Strokes.none(shape_of(volume))
 
     def notes(self, volume: Node) -> tuple[str, ...]:
         """What opening the volume assumed, a sentence each; empty before its first round."""
@@ -236,7 +221,7 @@ class ICHHPINetLogic:
         """Every round, by number; those left behind on another branch have `on_line` False."""
         known = rounds.rounds_of(volume)
         now = self._case(volume).history.now.number
-        line = _line(known, now)
+        line = rounds.line(known, now)
         return [
             Row(
                 one.number,
@@ -267,53 +252,31 @@ class ICHHPINetLogic:
 
     # -- one volume's work -------------------------------------------------------------------------------------------
 
-    def _case(self, volume: Node) -> _Case:
+    def _case(self, volume: Node) -> Case:
         """The volume's work: as it is, as the scene has it, or new. Raises: InputError for what is no volume."""
-        if volume is None or not volume.IsA("vtkMRMLScalarVolumeNode") or volume.GetScene() is not self.scene:
-            raise InputError("no volume is chosen; it must be a head CT of this scene")
+        self._check_node(volume)
         case = self._cases.get(volume.GetID())
         if case is None:
-            check_image(volume)
-            strokes = self._find_strokes(volume) or self._make_strokes(volume)
-            case = _Case(volume, strokes, History((Moment(None, Strokes.none(_shape(volume))),)))
-            known = rounds.rounds_of(volume)
-            memory = rounds.kept_memory(volume)
-            number = memory[1] if memory is not None else None
-            case.history = History.started(_line(known, number), self._painted(case))
-            self._cases[volume.GetID()] = case
-            rounds.show_round(volume, number)
-        elif case.strokes.GetScene() is None:  # deleted by the user: what is not submitted went with it
-            case.strokes = self._make_strokes(volume)
-        rounds.follow_transform(volume)
+            self._check(volume)
+            case = self._cases[volume.GetID()] = Case(volume)
+        case.mend()
         return case
 
-    def _idle_case(self, volume: Node) -> _Case:
+    def _idle_case(self, volume: Node) -> Case:
         if self.busy:
             raise InputError("a round is under way; wait for it, or cancel it")
+        self._check(volume)
         return self._case(volume)
 
-    def _find_strokes(self, volume: Node) -> Node | None:
-        for index in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
-            node = self.scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
-            if node.GetAttribute(STROKES) and rounds.belongs_to(node, volume):
-                return node
-        return None
+    def _check(self, volume: Node | None) -> None:
+        """Raises: InputError for what there can be no work on. Changes nothing."""
+        self._check_node(volume)
+        check_image(volume)
+        check_on_grid(volume)
 
-    def _make_strokes(self, volume: Node) -> Node:
-        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} ICH strokes")
-        node.SetAttribute(STROKES, "1")
-        node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        rounds.adopt(volume, node)
-        nothing = np.zeros(_shape(volume), bool)
-        set_segment(node, FOREGROUND_ID, nothing, volume, "Haemorrhage (foreground)", rounds.FOREGROUND_RGB)
-        set_segment(node, BACKGROUND_ID, nothing, volume, "Not haemorrhage (background)", rounds.BACKGROUND_RGB)
-        return node
-
-    def _painted(self, case: _Case) -> Strokes:
-        """What is painted now; where both were painted (the editor may allow it), the background stroke gives way."""
-        foreground = segment_mask(case.strokes, FOREGROUND_ID, case.volume)
-        return Strokes.of(foreground, segment_mask(case.strokes, BACKGROUND_ID, case.volume) & ~foreground)
+    def _check_node(self, volume: Node | None) -> None:
+        if volume is None or not volume.IsA("vtkMRMLScalarVolumeNode") or volume.GetScene() is not self.scene:
+            raise InputError("no volume is chosen; it must be a head CT of this scene")
 
     def _walk(self, volume: Node, step: Callable[[History], History]) -> bool:
         case = self._case(volume) if self._opening else self._idle_case(volume)
@@ -324,30 +287,36 @@ class ICHHPINetLogic:
         self._apply(case, history)
         return True
 
-    def _apply(self, case: _Case, history: History) -> None:
+    def _apply(self, case: Case, history: History) -> None:
         """Make a moment what the user sees."""
         self._applying = True
         try:
-            labels = history.now.strokes.labels()
-            for segment_id, value in ((FOREGROUND_ID, 1), (BACKGROUND_ID, 2)):
-                colour = rounds.FOREGROUND_RGB if value == 1 else rounds.BACKGROUND_RGB
-                set_segment(case.strokes, segment_id, labels == value, case.volume, segment_id, colour)
-            rounds.show_round(case.volume, history.now.number)
-            rounds.set_current(case.volume, history.now.number)
+            case.paint(history.now.strokes)
             case.history = history
+            case.show()
+            rounds.set_current(case.volume, history.now.number)
         finally:
             self._applying = False
 
     # -- the engine --------------------------------------------------------------------------------------------------
 
     def _start(
-        self, case: _Case, strokes: Strokes | None, done: Finished, failed: Fail, progress: Progress | None
+        self, case: Case, strokes: Strokes | None, done: Finished, failed: Fail, progress: Progress | None
     ) -> None:
         job = Refine(case.volume.GetID(), case.history.now.number, None if strokes is None else strokes.labels())
-        self._submit(case, job, lambda answer: done(self._land(case, strokes, answer)), failed, progress)
+
+        def landed(answer: Done) -> None:
+            try:
+                made = self._land(case, strokes, answer)
+            except InputError as error:
+                failed("input", str(error))
+            else:
+                done(made)
+
+        self._submit(case, job, landed, failed, progress)
 
     def _submit(
-        self, case: _Case, job: Job | None, done: Callable[[Any], None], failed: Fail, progress: Progress | None
+        self, case: Case, job: Job | None, done: Callable[[Any], None], failed: Fail, progress: Progress | None
     ) -> None:
         """A job (None: none) on a volume, which is opened first where the engine does not have it as it is now."""
         key = self._working_on = case.volume.GetID()
@@ -362,7 +331,8 @@ class ICHHPINetLogic:
 
         def opened(answer: Opened) -> None:
             if self._cases.get(key) is case:
-                case.stamp, case.notes = self._stamp(case.volume), answer.notes
+                case.stamp, case.notes = (self.worker.starts, *image), answer.notes
+                case.note(answer.notice)
                 go_on()
 
         def go_on() -> None:
@@ -376,41 +346,30 @@ class ICHHPINetLogic:
             return
         memory = rounds.kept_memory(case.volume)
         volume = volume_from_node(case.volume)
-        case.stamp = None
+        case.stamp, image = None, self._stamp(case.volume)[1:]
         self.worker.submit(Open(key, volume, memory[0] if memory else None), opened, refused, progress)
 
-    def _land(self, case: _Case, strokes: Strokes | None, answer: Done) -> Round:
-        """The round into the scene; strokes painted meanwhile stay."""
-        used = strokes or Strokes.none(_shape(case.volume))
+    def _land(self, case: Case, strokes: Strokes | None, answer: Done) -> Round:
+        """The round into the scene; strokes painted meanwhile stay. Raises: InputError; the scene is then as it was."""
+        if case.stamp != self._stamp(case.volume):
+            raise InputError("the volume changed while the round was computed; the round was dropped: refine again")
+        case.mend()
+        painted, used = case.painted(), strokes or Strokes.none(shape_of(case.volume))
         made = rounds.add_round(
             case.volume, answer.number, answer.parent, answer.seconds, answer.mask, used.scribbles()
         )
         rounds.keep_memory(case.volume, answer.saved, answer.number)
-        left = self._painted(case).without(used)
-        case.history = case.history.then(Moment(answer.number, Strokes.none(_shape(case.volume))))
-        self._apply(case, case.history.then(Moment(answer.number, left)))
+        case.history = case.history.then(Moment(answer.number, Strokes.none(shape_of(case.volume))))
+        self._apply(case, case.history.then(Moment(answer.number, painted.without(used))))
+        case.note(answer.notice)
         return made
 
     def _stamp(self, volume: Node) -> tuple[Any, ...]:
         """Changes when the engine's process, the image or its place does."""
-        return (self.worker.starts, volume.GetImageData().GetMTime(), ijk_to_ras(volume).tobytes())
+        image = volume.GetImageData()
+        return (self.worker.starts, None if image is None else image.GetMTime(), ijk_to_ras(volume).tobytes())
 
     # -- the scene ---------------------------------------------------------------------------------------------------
-
-    def _observe(self, subject: Any, event: Any, method: Callable[..., None], data: str | None = None) -> None:
-        # Weak: a scene that is destroyed in the garbage collector must not call into what is being collected with it.
-        weak = weakref.WeakMethod(method)
-
-        def call(caller: Any, name: str, *rest: Any) -> None:
-            alive = weak()
-            if alive is not None:
-                alive(*rest)
-
-        if data is not None:
-            import vtk
-
-            call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
-        self._tags.append((subject, subject.AddObserver(event, call)))
 
     def _on_node_removed(self, node: Any = None) -> None:
         case = self._cases.get(node.GetID()) if node is not None else None
@@ -424,22 +383,8 @@ class ICHHPINetLogic:
 
     def _drop(self, key: str) -> None:
         """The volume is gone: its job is cancelled, its session closed; results under way land nowhere."""
-        del self._cases[key]
+        self._cases.pop(key).close()
         if self.busy and self._working_on == key:
             self._opening = False
             self.worker.cancel()
         self.worker.forget(key)
-
-
-def _shape(volume: Node) -> tuple[int, int, int]:
-    depth, height, width = voxels(volume.GetImageData()).shape
-    return depth, height, width
-
-
-def _line(known: dict[int, Round], number: int | None) -> list[int]:
-    """The rounds from the first to `number`, as far as they are known."""
-    line: list[int] = []
-    while number is not None and number in known and number not in line:
-        line.append(number)
-        number = known[number].parent
-    return line[::-1]

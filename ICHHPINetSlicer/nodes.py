@@ -16,7 +16,10 @@ from vtk.util import numpy_support
 from ichhpinet.errors import InputError
 from ichhpinet.hounsfield import to_hounsfield
 from ichhpinet.scribbles import Scribbles
+from ichhpinet.straighten import SliceStack, straighten
 from ichhpinet.volume import CTVolume
+
+from .boxes import box_of
 
 Bool = NDArray[np.bool_]
 Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
@@ -24,6 +27,8 @@ Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
 FOREGROUND_ID, BACKGROUND_ID = "Foreground", "Background"
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_GRID = 1e-4  # mm, and shares of a direction cosine: what saving a scene may change
+SAME_PLACE_MM = 0.01  # two slices closer than this are one place scanned twice
+RIGHT_ANGLED = 1e-3  # cosine between rows and columns, as headers round them
 
 
 def volume_from_node(node: Node) -> CTVolume:
@@ -53,6 +58,59 @@ def check_image(node: Node) -> None:
         raise InputError(f"the volume has {count} values a voxel; it must be a CT, with one")
 
 
+def off_grid_mm(node: Node) -> float:
+    """How far off its regular grid a transform that is not linear bends the volume; 0 under none or a linear one.
+
+    Slicer gives a CT with a tilted gantry or uneven slice steps such a transform; its paint effect does not follow it.
+    """
+    transform = node.GetParentTransformNode()
+    if node.GetImageData() is None or transform is None or transform.IsTransformToWorldLinear():
+        return 0.0
+    corners = _slice_corners(node)
+    return float(np.linalg.norm(_to_world(node, corners) - corners, axis=-1).max())
+
+
+def check_on_grid(node: Node) -> None:
+    """Raises: InputError for a volume that lies more than half a pixel off its grid: strokes would miss."""
+    off = off_grid_mm(node)
+    if off > min(node.GetSpacing()) / 2:
+        raise InputError(
+            f"the volume is under a transform that bends it, by {off:.1f} mm (as Slicer gives one to a tilted gantry); "
+            "painting would miss: straighten it first"
+        )
+
+
+def straightened_node(node: Node) -> Node:
+    """A new volume node of the slices at their places in the world, resampled onto a straight grid as DICOM is read.
+
+    Raises: InputError for what is no CT, or where the slices are not shifted each as a whole.
+    """
+    ct = volume_from_node(node)
+    world = _to_world(node, _slice_corners(node)) * (-1, -1, 1)  # LPS
+    within = world - world[:, :1, :1]
+    down, across = within[0, 1, 0], within[0, 0, 1]
+    depth, height, width = ct.shape
+    pixel_mm = float(np.linalg.norm(down)) / height, float(np.linalg.norm(across)) / width
+    skew = abs(float(down @ across)) / float(np.linalg.norm(down) * np.linalg.norm(across))
+    if np.abs(within - within[0]).max() > min(pixel_mm) / 2 or skew > RIGHT_ANGLED:
+        raise InputError(
+            "the volume's transform bends its slices; only whole slices that are shifted can be straightened: "
+            "harden the transform instead"
+        )
+    row = across / np.linalg.norm(across)
+    column = down - (down @ row) * row
+    column /= np.linalg.norm(column)
+    normal = np.cross(row, column)
+    order = np.argsort(world[:, 0, 0] @ normal)
+    stack = SliceStack(world[order, 0, 0], row, column, pixel_mm)
+    if depth < 2 or stack.steps_mm.min() < SAME_PLACE_MM:
+        raise InputError(f"the volume has {depth} slices, not at as many places; it must have at least 2 of them apart")
+    straight = straighten([ct.hu[index] for index in order], stack)
+    direction = np.stack([row, column, normal], axis=1)
+    made = CTVolume.from_array(straight.hu, straight.spacing_mm, straight.origin, direction)
+    return node_from_volume(node.GetScene(), made, f"{node.GetName()} straightened")
+
+
 def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:
     """A scalar volume node with the CT's values and place, which `volume_from_node` gives back; whole HU as short."""
     limits = np.iinfo(np.int16)
@@ -62,7 +120,7 @@ def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:
     to_lps[:3, 3] = ct.origin
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetAndObserveImageData(image_of(ct.hu.astype(np.int16) if whole else ct.hu))
-    node.SetIJKToRASMatrix(_matrix(RAS_TO_LPS @ to_lps))
+    node.SetIJKToRASMatrix(vtk_matrix(RAS_TO_LPS @ to_lps))
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -72,6 +130,14 @@ def ijk_to_ras(node: Node) -> NDArray[np.float64]:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return _array(matrix)
+
+
+def vtk_matrix(values: NDArray[np.float64]) -> Any:
+    """vtkMatrix4x4 of (4, 4)."""
+    matrix = vtk.vtkMatrix4x4()
+    for row, column in np.ndindex(4, 4):
+        matrix.SetElement(row, column, float(values[row, column]))
+    return matrix
 
 
 def image_of(values: NDArray[Any]) -> Any:
@@ -144,23 +210,33 @@ def labelmap_of(mask: Bool, volume: Node) -> Any:
     """vtkOrientedImageData (unsigned char) of a mask's bounding box, in the volume's place; one voxel of 0 if empty."""
     if mask.shape != voxels(volume.GetImageData()).shape:
         raise InputError(f"the mask is {mask.shape}; the volume is {voxels(volume.GetImageData()).shape}")
-    low, high = _box(mask)
+    box = box_of(mask) or (slice(0, 1),) * 3
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(*(int(n) for pair in zip(low[::-1], high[::-1] - 1) for n in pair))
+    image.SetExtent(*(n for side in box[::-1] for n in (side.start, side.stop - 1)))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels(image)[:] = mask[tuple(slice(a, b) for a, b in zip(low, high))]
+    voxels(image)[:] = mask[box]
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
     return image
 
 
-def _box(mask: Bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    bounds = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        bounds.append((found[0], found[-1] + 1) if len(found) else (0, 1))
-    return np.array([b[0] for b in bounds]), np.array([b[1] for b in bounds])
+def _slice_corners(node: Node) -> NDArray[np.float64]:
+    """(D, 2, 2, 3) RAS mm, without parent transforms: of each slice, its first pixel and one beyond the last ones."""
+    width, height, depth = node.GetImageData().GetDimensions()
+    k, j, i = np.meshgrid(np.arange(depth), (0, height), (0, width), indexing="ij")
+    return np.asarray((np.stack([i, j, k, np.ones_like(k)], axis=-1) @ ijk_to_ras(node).T)[..., :3], dtype=np.float64)
+
+
+def _to_world(node: Node, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (..., 3) in the node's own RAS, through its parent transforms."""
+    transform, given, moved = vtk.vtkGeneralTransform(), vtk.vtkPoints(), vtk.vtkPoints()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
+    flat = np.ascontiguousarray(points.reshape(-1, 3), dtype=np.float64)
+    given.SetData(numpy_support.numpy_to_vtk(flat, deep=True))
+    moved.SetDataTypeToDouble()
+    transform.TransformPoints(given, moved)
+    return np.array(numpy_support.vtk_to_numpy(moved.GetData())).reshape(points.shape)
 
 
 def _labelmap_name() -> str:
@@ -169,13 +245,6 @@ def _labelmap_name() -> str:
 
 def _array(matrix: Any) -> NDArray[np.float64]:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
-def _matrix(values: NDArray[np.float64]) -> Any:
-    matrix = vtk.vtkMatrix4x4()
-    for row, column in np.ndindex(4, 4):
-        matrix.SetElement(row, column, float(values[row, column]))
-    return matrix
 
 
 def _is_empty(image: Any) -> bool:

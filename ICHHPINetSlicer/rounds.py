@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
 
-from .nodes import Bool, Node, segment_mask, set_segment
+from .nodes import Bool, Node, segment_mask, set_segment, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
 ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
@@ -57,21 +58,11 @@ def add_round(volume: Node, number: int, parent: int | None, seconds: float, mas
     """A segmentation node "<volume> ICH round <number>": the haemorrhage, and hidden, the strokes that made it."""
     scene = volume.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(_name(volume, number)))
-    node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
-    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    node.CreateDefaultDisplayNodes()
-    set_segment(node, MASK_ID, mask, volume, "Haemorrhage", HAEMORRHAGE_COLOUR)
-    segment = node.GetSegmentation().GetSegment(MASK_ID)
-    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), HAEMORRHAGE_TERM)
-    display = node.GetDisplayNode()
-    painted = (strokes.foreground, strokes.background)
-    for (segment_id, name), array, colour in zip(USED.items(), painted, (FOREGROUND_RGB, BACKGROUND_RGB)):
-        if array.any():
-            set_segment(node, segment_id, array, volume, name, colour)
-            display.SetSegmentVisibility(segment_id, False)
-    display.SetOpacity2DFill(FILL_OPACITY)
-    display.SetOpacity2DOutline(OUTLINE_OPACITY)
+    try:
+        _fill(node, volume, mask, strokes)
+    except Exception:  # no half of a round stays
+        _remove(node)
+        raise
     millilitres = float(np.count_nonzero(mask)) * float(np.prod(volume.GetSpacing())) / 1000
     facts = {
         ROUND: str(number),
@@ -88,8 +79,21 @@ def add_round(volume: Node, number: int, parent: int | None, seconds: float, mas
 
 def rounds_of(volume: Node) -> dict[int, Round]:
     """The volume's rounds in the scene, by number, however they came there."""
-    found = (_round(node) for node in _belonging(volume, "vtkMRMLSegmentationNode") if node.GetAttribute(ROUND))
-    return {one.number: one for one in sorted(found, key=lambda one: one.number)}
+    found: dict[int, Round] = {}
+    for node in _belonging(volume, "vtkMRMLSegmentationNode"):
+        if node.GetAttribute(ROUND):
+            one = _round(node)
+            found.setdefault(one.number, one)  # a copy that the user made comes after, and is the user's
+    return dict(sorted(found.items()))
+
+
+def line(known: dict[int, Round], number: int | None) -> list[int]:
+    """The rounds from the first to `number`, as far as they are known."""
+    found: list[int] = []
+    while number is not None and number in known and number not in found:
+        found.append(number)
+        number = known[number].parent
+    return found[::-1]
 
 
 def round_mask(one: Round, volume: Node) -> Bool:
@@ -131,6 +135,7 @@ def show_strokes(one: Round, visible: bool, opacity: float = 0.4) -> None:
             display.SetSegmentVisibility(segment_id, visible)
             display.SetSegmentVisibility3D(segment_id, False)  # the surface is the haemorrhage alone
             display.SetSegmentOpacity2DFill(segment_id, opacity)
+            display.SetSegmentOpacity2DOutline(segment_id, opacity)
 
 
 def show_3d(one: Round, visible: bool) -> None:
@@ -174,27 +179,45 @@ def kept_memory(volume: Node) -> tuple[bytes, int | None] | None:
 
 
 def forget(volume: Node, but: Node | None = None) -> None:
-    """Remove everything that this module put into the scene for the volume, except one node."""
-    scene = volume.GetScene()
+    """Remove everything that this module put into the scene for the volume, except one node; a user's copies stay."""
     for kind in ("vtkMRMLSegmentationNode", "vtkMRMLTextNode", "vtkMRMLScalarVolumeNode"):
-        for node in _belonging(volume, kind):
-            if node is not but:
-                scene.RemoveNode(node)
+        for node, own in [(node, _is_own(node)) for node in _belonging(volume, kind) if node is not but]:
+            if own:
+                _remove(node)
+            else:
+                node.RemoveNodeReferenceIDs(VOLUME_ROLE)
 
 
 def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
     """Add the round's haemorrhage as a new segment of another segmentation, whose segments stay; its segment ID.
 
-    Raises: InputError where the target is under another transform.
+    An empty target comes to lie where the volume does, and is seen.
+
+    Raises: InputError where the target is under another transform, or is a round or the strokes of a volume.
     """
+    if _is_own(target):
+        raise InputError("the segmentation is one of ICHHPINet's rounds or strokes; it must be one of your own")
+    if target.GetSegmentation().GetNumberOfSegments() == 0:
+        target.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        target.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     if target.GetParentTransformNode() is not volume.GetParentTransformNode():
         raise InputError("the segmentation is under another transform than the volume; both must be under the same")
+    if target.GetDisplayNode() is None:
+        target.CreateDefaultDisplayNodes()
     segmentation = target.GetSegmentation()
     segment_id = str(segmentation.GenerateUniqueSegmentID(MASK_ID))
     set_segment(target, segment_id, round_mask(one, volume), volume, name, HAEMORRHAGE_COLOUR)
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
     segmentation.GetSegment(segment_id).SetTag(tag, HAEMORRHAGE_TERM)
     return segment_id
+
+
+def _is_own(node: Node) -> bool:
+    """Whether a node was made here: a round, strokes, memory, overlays; not so a copy that the user made of a round."""
+    volume = node.GetNodeReference(VOLUME_ROLE)
+    if volume is None:
+        return False
+    return node.GetAttribute(ROUND) is None or any(one.node is node for one in rounds_of(volume).values())
 
 
 def belongs_to(node: Node, volume: Node) -> bool:
@@ -216,6 +239,45 @@ def follow_transform(volume: Node) -> None:
         for node in _belonging(volume, kind):
             if node.GetParentTransformNode() is not volume.GetParentTransformNode():
                 node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+
+
+def move(volume: Node, matrix: NDArray[np.float64], transform_id: str | None) -> None:
+    """Move what was made for the volume in its own coordinates, (4, 4); not what is under another transform by now."""
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
+        for node in _belonging(volume, kind):
+            if node.GetTransformNodeID() == transform_id:
+                node.ApplyTransformMatrix(vtk_matrix(matrix))
+                if kind == "vtkMRMLSegmentationNode":
+                    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+
+
+def _fill(node: Node, volume: Node, mask: Bool, strokes: Scribbles) -> None:
+    """The segments of a round's node, and how they look."""
+    node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.CreateDefaultDisplayNodes()
+    set_segment(node, MASK_ID, mask, volume, "Haemorrhage", HAEMORRHAGE_COLOUR)
+    segment = node.GetSegmentation().GetSegment(MASK_ID)
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), HAEMORRHAGE_TERM)
+    display = node.GetDisplayNode()
+    painted = (strokes.foreground, strokes.background)
+    for (segment_id, name), array, colour in zip(USED.items(), painted, (FOREGROUND_RGB, BACKGROUND_RGB)):
+        if array.any():
+            set_segment(node, segment_id, array, volume, name, colour)
+            display.SetSegmentVisibility(segment_id, False)
+    display.SetOpacity2DFill(FILL_OPACITY)
+    display.SetOpacity2DOutline(OUTLINE_OPACITY)
+
+
+def _remove(node: Node) -> None:
+    """A node with how it is displayed, which the scene would keep."""
+    scene = node.GetScene()
+    displays = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    for one in (node, *displays):
+        scene.RemoveNode(one)
 
 
 def _belonging(volume: Node, kind: str) -> list[Node]:

@@ -18,7 +18,7 @@ from ichhpinet.errors import InputError
 
 from . import rounds
 from .logic import ICHHPINetLogic
-from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, image_of, segment_mask, set_segment
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, image_of, labelmap_of, segment_mask, set_segment
 from .rounds import Round
 
 SHAPE = (6, 24, 24)
@@ -71,6 +71,25 @@ def paint(logic: ICHHPINetLogic, volume: Node, segment_id: str, *indices: tuple[
     logic.strokes_changed(volume)
 
 
+def brush(logic: ICHHPINetLogic, volume: Node, segment_id: str, *indices: tuple[int, int, int]) -> None:
+    """A stroke by the Segment Editor, which takes what it covers from the other segment; the logic is told of it."""
+    mask = np.zeros(SHAPE, bool)
+    for index in indices:
+        mask[index] = True
+    strokes, editor = logic.strokes_node(volume), slicer.vtkSlicerSegmentEditorLogic()
+    settings = volume.GetScene().AddNode(slicer.vtkMRMLSegmentEditorNode())
+    settings.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+    editor.SetMRMLScene(volume.GetScene())
+    editor.SetSegmentEditorNode(settings)
+    editor.SetSegmentationNode(strokes)
+    editor.SetSourceVolumeNode(volume)
+    painted = labelmap_of(mask, volume)
+    editor.ModifySegmentByLabelmap(strokes, segment_id, painted, editor.ModificationModeAdd, False, False)
+    editor.SetMRMLScene(None)
+    volume.GetScene().RemoveNode(settings)
+    logic.strokes_changed(volume)
+
+
 def wait(logic: ICHHPINetLogic) -> None:
     """Until the engine is idle. Raises: ScenarioFailed after WAIT_SECONDS."""
     end = time.monotonic() + WAIT_SECONDS
@@ -105,6 +124,30 @@ def three_rounds_undo_and_redo(stage: Stage) -> None:
     while logic.redo(volume):
         steps -= 1
     check(steps == 0 and rounds.shown_round(volume) == 3, "and done again")
+
+
+def strokes_of_the_segment_editor(stage: Stage) -> None:
+    """Three rounds from strokes that the Segment Editor paints, one of them over another; undone, and done again."""
+    volume, logic = made_up_head(stage.scene), stage.make_logic(stage.scene)
+    brush(logic, volume, FOREGROUND_ID, ON_BLEED, (3, 8, 9))
+    refine(logic, volume)
+    brush(logic, volume, FOREGROUND_ID, BESIDE)
+    brush(logic, volume, BACKGROUND_ID, BESIDE)
+    strokes = logic.strokes_node(volume)
+    check(not segment_mask(strokes, FOREGROUND_ID, volume).any(), "what is painted over changes sides")
+    refine(logic, volume)
+    brush(logic, volume, BACKGROUND_ID, (3, 8, 9))
+    one = refine(logic, volume)
+    mask = rounds.round_mask(one, volume)
+    check(bool(mask[ON_BLEED] and not mask[BESIDE] and not mask[3, 8, 9]), "the newest stroke is obeyed")
+    steps = 0
+    while logic.undo(volume):
+        steps += 1
+    check(steps == 7, "four strokes and three rounds are undone one by one")
+    while logic.redo(volume):
+        steps -= 1
+    check(steps == 0 and rounds.shown_round(volume) == 3, "and done again")
+    check(not logic.has_strokes(volume), "and the brush is empty")
 
 
 def two_volumes(stage: Stage) -> None:
@@ -172,6 +215,7 @@ def bad_input(stage: Stage) -> None:
 
 SCENARIOS: tuple[Callable[[Stage], None], ...] = (
     three_rounds_undo_and_redo,
+    strokes_of_the_segment_editor,
     two_volumes,
     tomorrow,
     closed_mid_round,

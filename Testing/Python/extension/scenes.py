@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 import vtk
 from numpy.typing import NDArray
+from vtk.util import numpy_support
 
 from core.engine import small_ct, tiny_checkpoint
 from ichhpinet.checkpoint import save_checkpoint
@@ -53,6 +54,25 @@ def add_volume(scene: Any, ct: CTVolume | None = None, name: str = "CT") -> Any:
     to_lps[:3, 3] = ct.origin
     node.SetIJKToRASMatrix(matrix(np.diag([-1.0, -1, 1, 1]) @ to_lps))
     node.CreateDefaultDisplayNodes()
+    return node
+
+
+def bend(volume: Any, shifts: NDArray[np.float64]) -> Any:
+    """Put the volume under a grid transform, as Slicer's DICOM reader does: (D, 2, 2, 3) mm at its slices' corners."""
+    width, height, depth = volume.GetImageData().GetDimensions()
+    x, y, z = volume.GetSpacing()
+    grid, directions, transform = vtk.vtkImageData(), vtk.vtkMatrix4x4(), slicer.vtkOrientedGridTransform()
+    grid.SetOrigin(volume.GetOrigin())
+    grid.SetDimensions(2, 2, depth)
+    grid.SetSpacing(x * width, y * height, z)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    numpy_support.vtk_to_numpy(grid.GetPointData().GetScalars())[:] = shifts.reshape(-1, 3)
+    volume.GetIJKToRASDirectionMatrix(directions)
+    transform.SetGridDirectionMatrix(directions)
+    transform.SetDisplacementGridData(grid)
+    node = volume.GetScene().AddNewNodeByClass("vtkMRMLGridTransformNode", "acquisition transform")
+    node.SetAndObserveTransformToParent(transform)
+    volume.SetAndObserveTransformNodeID(node.GetID())
     return node
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ICHHPINetSlicer.history import History, Moment, Strokes
+from ICHHPINetSlicer.history import Bool, History, Moment, Strokes
 
 SHAPE = (2, 3, 3)
 
@@ -74,3 +74,20 @@ def test_a_saved_line_of_rounds_can_be_undone_one_by_one() -> None:
         history = history.undone()
         numbers.append(history.now.number)
     assert numbers == [3, 3, 1, None]
+
+
+masks = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).random((3, 5, 4)) < seed % 5 / 20)
+
+
+@given(masks, masks)
+def test_strokes_come_out_of_their_box_as_they_were_painted(foreground: Bool, background: Bool) -> None:
+    packed = Strokes.of(foreground, background)
+    assert np.array_equal(packed.labels(), np.where(foreground, 1, np.where(background, 2, 0)))
+    assert (packed == Strokes.none((3, 5, 4))) == (not (foreground | background).any())
+
+
+def test_only_the_box_of_the_strokes_is_kept() -> None:
+    painted = np.zeros((40, 512, 512), bool)
+    painted[20, 100:103, 200:240] = True
+    packed = Strokes.of(painted, np.zeros_like(painted))
+    assert packed.corner == (20, 100, 200) and packed.size == (1, 3, 40) and len(packed.content) < 60

@@ -15,6 +15,7 @@ import ichhpinet as hp
 from extension.scenes import DirectWorker, add_volume, ct_with_air, new_scene, paint, refine, wait
 from ichhpinet.errors import InputError
 from ichhpinet.predictor import Predictor
+from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
@@ -41,6 +42,15 @@ def failures() -> tuple[list[str], Any]:
     return said, lambda kind, sentence: said.append(f"{kind}: {sentence}")
 
 
+def copied(node: Any) -> Any:
+    """A segmentation with another's attributes and references, as a clone has them."""
+    copy = node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "copy")
+    copy.SetNodeReferenceID(rounds.VOLUME_ROLE, node.GetNodeReferenceID(rounds.VOLUME_ROLE))
+    for name in node.GetAttributeNames():
+        copy.SetAttribute(name, node.GetAttribute(name))
+    return copy
+
+
 def test_a_volume_node_without_an_image_is_not_accepted_and_one_with_is(
     logic: ICHHPINetLogic, volume: Any, scene: Any
 ) -> None:
@@ -48,24 +58,7 @@ def test_a_volume_node_without_an_image_is_not_accepted_and_one_with_is(
     assert logic.accepts(volume) and not logic.accepts(empty) and not logic.accepts(None)
     with pytest.raises(InputError, match="holds no image"):
         logic.strokes_node(empty)
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
-
-
-def test_the_work_goes_along_when_the_volume_comes_under_a_transform(
-    logic: ICHHPINetLogic, volume: Any, scene: Any
-) -> None:
-    paint(logic, volume, FOREGROUND_ID, FIRST)
-    refine(logic, volume)
-    mask = mask_of(logic, volume)
-    moved = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
-    volume.SetAndObserveTransformNodeID(moved.GetID())
-    assert np.array_equal(mask_of(logic, volume), mask)
-    paint(logic, volume, FOREGROUND_ID, SECOND)
-    assert refine(logic, volume).parent == 1
-    for node in (logic.strokes_node(volume), *(one.node for one in rounds.rounds_of(volume).values())):
-        assert node.GetParentTransformNode() is moved
-    volume.SetAndObserveTransformNodeID(None)
-    assert logic.undo(volume) and logic.strokes_node(volume).GetParentTransformNode() is None
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
 # -- rounds ----------------------------------------------------------------------------------------------------------
@@ -100,7 +93,8 @@ def test_each_round_is_a_node_with_its_strokes_hidden_and_only_the_newest_is_see
     assert not node.GetDisplayNode().GetSegmentVisibility("UsedForeground")
     segment = node.GetSegmentation().GetSegment(rounds.MASK_ID)
     tag = vtk.reference("")
-    assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tag) and "Hemorrhage" in str(tag)
+    assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tag)
+    assert "SCT^49755003^" in str(tag) and "SCT^50960005^Hemorrhage" in str(tag)  # morphologically altered structure
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
     assert hierarchy.GetItemName(folder) == "CT ICH"
@@ -170,6 +164,41 @@ def test_a_rounds_mask_can_be_taken_off_the_slices_while_its_surface_stays(logic
         assert bool(display.GetSegmentVisibility2DOutline(rounds.MASK_ID)) is visible
         assert display.GetVisibility() and display.GetSegmentVisibility3D(rounds.MASK_ID)
         assert rounds.shown_round(volume) == 1
+
+
+def test_the_strokes_that_made_a_round_are_shown_faintly_and_not_in_3d(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    display = one.node.GetDisplayNode()
+    rounds.show_strokes(one, True)
+    assert display.GetSegmentVisibility("UsedForeground") and not display.GetSegmentVisibility3D("UsedForeground")
+    assert display.GetSegmentOpacity2DFill("UsedForeground") == pytest.approx(0.4)
+    assert display.GetSegmentOpacity2DOutline("UsedForeground") == pytest.approx(0.4)
+    rounds.show_strokes(one, False)
+    assert not display.GetSegmentVisibility("UsedForeground")
+
+
+def test_the_surface_is_made_when_it_is_asked_for(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    slicer.vtkSlicerSegmentationsModuleLogic().SetMRMLScene(scene)  # brings the conversion, as Slicer does
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    assert not one.node.GetSegmentation().ContainsRepresentation(surface)
+    rounds.show_3d(one, True)
+    assert one.node.GetSegmentation().ContainsRepresentation(surface) and one.node.GetDisplayNode().GetVisibility3D()
+    rounds.show_3d(one, False)
+    assert not one.node.GetDisplayNode().GetVisibility3D()
+
+
+def test_a_copy_that_the_user_makes_of_a_round_does_not_take_its_place(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    copy = copied(one.node)
+    assert copy.GetAttribute(rounds.ROUND) == "1" and rounds.rounds_of(volume)[1].node is one.node
+    logic.start_anew(volume)
+    assert copy.GetScene() is scene and one.node.GetScene() is None and logic.table(volume) == []
 
 
 def test_strokes_are_obeyed_in_the_scenes_mask(logic: ICHHPINetLogic, volume: Any) -> None:
@@ -314,6 +343,48 @@ def test_a_cancelled_round_leaves_everything_as_it_was(logic: ICHHPINetLogic, vo
 # -- volumes and scenes ----------------------------------------------------------------------------------------------
 
 
+def test_a_round_of_a_volume_whose_image_changed_meanwhile_is_dropped_by_name(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    wait(logic)
+    said.clear()
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    nodes = scene.GetNumberOfNodes()
+    volume.SetAndObserveImageData(add_volume(new_scene(), ct_with_air((7, 16, 16))).GetImageData())
+    wait(logic)
+    assert said == ["input: the volume changed while the round was computed; the round was dropped: refine again"]
+    assert scene.GetNumberOfNodes() == nodes
+
+
+def test_a_round_that_cannot_land_leaves_the_scene_as_it_was(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    strokes = logic.strokes_node(volume)
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    strokes.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    nodes = scene.GetNumberOfNodes()
+    wait(logic)
+    assert "different transforms" in said[0] and len(said) == 1 and scene.GetNumberOfNodes() == nodes
+    with pytest.raises(InputError, match=r"the mask is \(5, 16, 15\)"):
+        rounds.add_round(volume, 9, None, 0.1, np.zeros((5, 16, 15), bool), hp.Scribbles(np.zeros((5, 16, 16), bool)))
+    assert scene.GetNumberOfNodes() == nodes
+
+
+def test_strokes_that_were_deleted_while_the_round_was_computed_do_not_hinder_it(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    scene.RemoveNode(logic.strokes_node(volume))
+    wait(logic)
+    assert said == ["done"] and logic.strokes_node(volume).GetScene() is scene and painted(logic, volume) == 0
+
+
 def test_two_volumes_do_not_see_each_others_work(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
     other = add_volume(scene, ct_with_air(seed=3), "other")
     paint(logic, volume, FOREGROUND_ID, FIRST)
@@ -336,6 +407,19 @@ def test_work_that_is_set_aside_is_not_seen_and_comes_back_as_it_was(logic: ICHH
     logic.take_up(volume)
     assert rounds.shown_round(volume) == 1 and logic.strokes_node(volume).GetDisplayVisibility()
     assert painted(logic, volume) == 1
+
+
+def test_a_round_that_lands_on_work_that_is_set_aside_is_not_seen_before_it_is_taken_up(
+    logic: ICHHPINetLogic, volume: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    got: list[Any] = []
+    logic.refine(volume, got.append, lambda kind, sentence: None)
+    logic.set_aside(volume)
+    wait(logic)
+    assert got[0].number == 1 and rounds.shown_round(volume) is None
+    logic.take_up(volume)
+    assert rounds.shown_round(volume) == 1
 
 
 def test_a_saved_scene_is_restored_and_the_next_round_is_the_same(
@@ -386,13 +470,22 @@ def test_memory_of_another_ct_is_refused_by_name_and_the_rounds_stay(logic: ICHH
     assert [(row.number, row.on_line) for row in logic.table(volume)] == [(1, True)]
 
 
-def test_damaged_memory_is_refused_by_name(logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path) -> None:
-    paint(logic, volume, FOREGROUND_ID, FIRST)
-    refine(logic, volume)
+def test_damaged_memory_is_refused_by_name_its_rounds_are_seen_and_one_can_start_anew(
+    logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
+) -> None:
+    for voxel in (FIRST, SECOND):
+        paint(logic, volume, FOREGROUND_ID, voxel)
+        refine(logic, volume)
     scene.GetFirstNodeByClass("vtkMRMLTextNode").SetText("not base64!")
     logic.close()
-    with pytest.raises(InputError, match="memory is damaged"):
-        refine(ICHHPINetLogic(scene, DirectWorker(weights)), volume)
+    again = ICHHPINetLogic(scene, DirectWorker(weights))
+    assert again.accepts(volume) and [row.current for row in again.table(volume)] == [False, True]
+    paint(again, volume, FOREGROUND_ID, THIRD)
+    with pytest.raises(InputError, match="memory is damaged; its rounds can be seen, but not continued"):
+        refine(again, volume)
+    again.start_anew(volume)
+    assert again.table(volume) == [] and painted(again, volume) == 1
+    assert refine(again, volume).number == 1
 
 
 def test_a_volume_deleted_mid_round_takes_its_round_with_it(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
@@ -467,3 +560,63 @@ def test_the_final_mask_is_copied_beside_other_segments(logic: ICHHPINetLogic, v
     assert len(set(twice)) == 2
     assert np.array_equal(segment_mask(target, "tumour", volume), own)
     assert all(np.array_equal(segment_mask(target, name, volume), mask_of(logic, volume)) for name in twice)
+
+
+def test_an_empty_segmentation_takes_the_mask_where_the_volume_lies_and_shows_it(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    volume.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "new")
+    name = rounds.copy_into(one, volume, target, "Haemorrhage")
+    assert target.GetDisplayNode() is not None and target.GetDisplayNode().GetSegmentVisibility(name)
+    assert target.GetParentTransformNode() is volume.GetParentTransformNode()
+    assert np.array_equal(segment_mask(target, name, volume), mask_of(logic, volume))
+    volume.SetAndObserveTransformNodeID(None)
+    with pytest.raises(InputError, match="under another transform"):
+        rounds.copy_into(one, volume, target, "Haemorrhage")
+
+
+def test_a_round_and_strokes_are_no_place_to_copy_to_but_a_users_copy_of_a_round_is(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    for target in (one.node, logic.strokes_node(volume)):
+        with pytest.raises(InputError, match="one of ICHHPINet's rounds or strokes; it must be one of your own"):
+            rounds.copy_into(one, volume, target, "Haemorrhage")
+    copy = copied(one.node)
+    name = rounds.copy_into(one, volume, copy, "Haemorrhage")
+    assert np.array_equal(segment_mask(copy, name, volume), mask_of(logic, volume))
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (400, 8, 8)])
+def test_volumes_of_few_and_of_many_slices_get_rounds(
+    logic: ICHHPINetLogic, scene: Any, shape: tuple[int, int, int]
+) -> None:
+    volume = add_volume(scene, ct_with_air(shape))
+    last = shape[0] - 1, 5, 5
+    paint(logic, volume, FOREGROUND_ID, last)
+    refine(logic, volume)
+    mask = mask_of(logic, volume)
+    assert mask.shape == shape and mask[last]
+
+
+def test_a_coronal_volume_gets_the_round_that_the_core_computes_with_a_note(
+    logic: ICHHPINetLogic, scene: Any, weights: Path
+) -> None:
+    coronal = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    axial = ct_with_air((16, 16, 16))
+    ct = CTVolume.from_array(np.rint(axial.hu), (2.0, 2.0, 2.0), direction=coronal)
+    volume = add_volume(scene, ct)
+    paint(logic, volume, FOREGROUND_ID, (4, 8, 8))
+    refine(logic, volume)
+    session = Predictor.load(weights, "cpu").open(volume_from_node(volume))
+    strokes = np.zeros((16, 16, 16), bool)
+    strokes[4, 8, 8] = True
+    assert np.array_equal(mask_of(logic, volume), session.refine(hp.Scribbles(strokes)).mask)
+    assert any("not axial" in note for note in logic.notes(volume))

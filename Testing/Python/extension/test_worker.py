@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from extension.scenes import add_volume, ct_with_air, paint, refine, wait
+from extension.scenes import DirectWorker, add_volume, ct_with_air, paint, refine, wait
 from ichhpinet.errors import Cancelled, InputError
+from ichhpinet.predictor import Predictor
 from ICHHPINetSlicer import rounds
-from ICHHPINetSlicer.engine import Engine, Look, Open, Refine, serve
+from ICHHPINetSlicer.engine import Engine, Failed, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
 from ICHHPINetSlicer.worker import Worker
@@ -127,6 +129,25 @@ def test_a_second_job_is_refused(weights: Path) -> None:
         worker.close()
 
 
+def test_an_error_in_the_engine_is_one_sentence_for_the_user_and_a_traceback_in_the_log(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Engine, "answer", broken)
+    mine, theirs = multiprocessing.Pipe()
+    mine.send(Look("a", 1))
+    thread = threading.Thread(target=serve, args=(theirs, threading.Event(), str(weights), "cpu"))
+    thread.start()
+    assert mine.recv() == ("ready",)
+    assert mine.recv() == ("answer", Failed("error", "the engine failed (RuntimeError); nothing has changed"))
+    mine.close()
+    thread.join()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "shapes do not match" in caplog.text and "Traceback" in caplog.text
+
+
 def test_an_engine_whose_owner_is_gone_ends_without_a_word(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     mine, theirs = multiprocessing.Pipe()
     mine.close()
@@ -171,3 +192,71 @@ def test_the_uncertainty_of_a_round_can_be_asked_for(weights: Path) -> None:
     assert uncertainty[FIRST] == 0 and uncertainty.any()
     with pytest.raises(InputError, match="there is no round 9"):
         engine.answer(Look("a", 9), silent, never)
+
+
+# -- a GPU that fails --------------------------------------------------------------------------------------------------
+
+
+def with_a_gpu_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The first predictor is one on a GPU: each of its rounds raises the error. Those after it are on the CPU."""
+    load, loaded = Predictor.load, []
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    def first_fails(weights: Any, device: str) -> Predictor:
+        loaded.append(load(weights, "cpu"))
+        if len(loaded) == 1:
+            monkeypatch.setattr(loaded[0], "compute_round", fails)
+        else:
+            assert device == "cpu"
+        return loaded[-1]
+
+    monkeypatch.setattr(Predictor, "load", first_fails)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "the memory of the GPU ran out"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "the memory of the GPU ran out"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "the GPU failed"),
+    ],
+)
+def test_where_the_gpu_fails_the_round_is_made_on_the_cpu_with_a_notice(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    here = Engine(str(weights), "cpu")
+    here.answer(Open("a", ct_with_air()), silent, never)
+    expected = here.answer(Refine("a", None, labels(FIRST)), silent, never)
+    with_a_gpu_that_fails(monkeypatch, error)
+    engine = Engine(str(weights), "auto")
+    engine.answer(Open("a", ct_with_air()), silent, never)
+    made = engine.answer(Refine("a", None, labels(FIRST)), silent, never)
+    assert np.array_equal(made.mask, expected.mask) and engine.device == "cpu"
+    assert made.notice == f"{said}; rounds are computed on the CPU from now on"
+    after = engine.answer(Refine("a", 1, labels(SECOND)), silent, never)
+    assert after.parent == 1 and after.notice == ""
+
+
+def test_another_error_than_the_gpus_is_not_tried_again(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_gpu_that_fails(monkeypatch, RuntimeError("shapes do not match"))
+    engine = Engine(str(weights), "auto")
+    engine.answer(Open("a", ct_with_air()), silent, never)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        engine.answer(Refine("a", None, labels(FIRST)), silent, never)
+    assert engine.device == "auto"
+
+
+def test_the_user_is_told_that_the_gpu_failed(
+    weights: Path, scene: Any, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_gpu_that_fails(monkeypatch, torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    worker = DirectWorker(weights)
+    worker.engine.device = "auto"
+    logic = ICHHPINetLogic(scene, worker)
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    assert [note for note in logic.notes(volume) if "GPU" in note] == [
+        "the memory of the GPU ran out; rounds are computed on the CPU from now on"
+    ]

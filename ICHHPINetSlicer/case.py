@@ -1,0 +1,127 @@
+"""Case: one volume's work in a scene: what is painted on it, its history, and its place, which everything follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+
+from ichhpinet.errors import InputError
+
+from . import rounds
+from .history import History, Strokes
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_mask, set_segment, voxels
+from .observers import Observers
+
+STROKES = "ICHHPINet.StrokesToPaint"  # attribute of the segmentation that the user paints on
+NAMES = {FOREGROUND_ID: "Haemorrhage (foreground)", BACKGROUND_ID: "Not haemorrhage (background)"}
+COLOURS = {FOREGROUND_ID: rounds.FOREGROUND_RGB, BACKGROUND_ID: rounds.BACKGROUND_RGB}
+
+
+class Case:
+    """One volume's work: as the scene has it, or new.
+
+    stamp: of the image that the engine has; None: the engine has not opened it. notes: what opening it assumed.
+    aside: whether another volume is seen: then no round is shown.
+    """
+
+    def __init__(self, volume: Node) -> None:
+        self.volume = volume
+        self.stamp: tuple[Any, ...] | None = None
+        self.notes: tuple[str, ...] = ()
+        self.aside = False
+        rounds.follow_transform(volume)
+        self.strokes = _find_strokes(volume) or _make_strokes(volume)
+        number = _current(volume)
+        self.history = History.started(rounds.line(rounds.rounds_of(volume), number), self.painted())
+        rounds.show_round(volume, number)
+        self._to_ras, self._transform, self._image = ijk_to_ras(volume), volume.GetTransformNodeID(), _image(volume)
+        self._observers = Observers()
+        self._observers.add(volume, vtk.vtkCommand.ModifiedEvent, self._follow)
+
+    def close(self) -> None:
+        """Take the observer back; the nodes stay."""
+        self._observers.remove()
+
+    def mend(self) -> None:
+        """A strokes node that the user deleted is made again; what was not submitted went with it."""
+        if self.strokes.GetScene() is None:
+            self.strokes = _make_strokes(self.volume)
+
+    def start_anew(self) -> None:
+        """Remove the rounds and the memory; the strokes that are not submitted stay."""
+        strokes = self.painted()
+        rounds.forget(self.volume, but=self.strokes)
+        self.stamp, self.history, self._image = None, History.started([], strokes), _image(self.volume)
+
+    def note(self, sentence: str) -> None:
+        """One more thing to be said of the rounds; '' is none."""
+        if sentence and sentence not in self.notes:
+            self.notes = (*self.notes, sentence)
+
+    def painted(self) -> Strokes:
+        """What is painted now; where both were painted (the editor may allow it), the background stroke gives way."""
+        return Strokes.of(*(segment_mask(self.strokes, segment_id, self.volume) for segment_id in COLOURS))
+
+    def paint(self, strokes: Strokes) -> None:
+        """Make this what is painted."""
+        labels = strokes.labels()
+        for value, segment_id in ((1, FOREGROUND_ID), (2, BACKGROUND_ID)):
+            set_segment(self.strokes, segment_id, labels == value, self.volume, NAMES[segment_id], COLOURS[segment_id])
+
+    def show(self) -> None:
+        """Show the present round alone; none while another volume is seen."""
+        rounds.show_round(self.volume, None if self.aside else self.history.now.number)
+
+    def _follow(self) -> None:
+        """The volume came under another transform, or to another place: what was made for it goes along.
+
+        A volume that got another image is no longer what the rounds were made of: they stay where they are.
+        """
+        to_ras = ijk_to_ras(self.volume)
+        if _image(self.volume) == self._image and not np.array_equal(to_ras, self._to_ras):
+            rounds.move(self.volume, to_ras @ np.linalg.inv(self._to_ras), self._transform)
+        self._to_ras, self._transform = to_ras, self.volume.GetTransformNodeID()
+        rounds.follow_transform(self.volume)
+
+
+def shape_of(volume: Node) -> tuple[int, int, int]:
+    """(D, H, W) of the volume's image."""
+    depth, height, width = voxels(volume.GetImageData()).shape
+    return depth, height, width
+
+
+def _image(volume: Node) -> int | None:
+    """Changes when the volume's image does."""
+    image = volume.GetImageData()
+    return None if image is None else int(image.GetMTime())
+
+
+def _current(volume: Node) -> int | None:
+    """The round that the next one starts from, as the scene says; where its memory is damaged, the newest."""
+    try:
+        memory = rounds.kept_memory(volume)
+    except InputError:
+        return max(rounds.rounds_of(volume), default=None)
+    return memory[1] if memory is not None else None
+
+
+def _find_strokes(volume: Node) -> Node | None:
+    scene = volume.GetScene()
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+        if node.GetAttribute(STROKES) and rounds.belongs_to(node, volume):
+            return node
+    return None
+
+
+def _make_strokes(volume: Node) -> Node:
+    node = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} ICH strokes")
+    node.SetAttribute(STROKES, "1")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    rounds.adopt(volume, node)
+    for segment_id, name in NAMES.items():
+        set_segment(node, segment_id, np.zeros(shape_of(volume), bool), volume, name, COLOURS[segment_id])
+    return node
