@@ -594,11 +594,11 @@ def test_a_round_and_strokes_are_no_place_to_copy_to_but_a_users_copy_of_a_round
 # -- sizes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 16), (400, 8, 8)])
+@pytest.mark.parametrize(("shape", "slice_mm"), [((3, 16, 16), 5.0), ((400, 16, 16), 0.5)])
 def test_volumes_of_few_and_of_many_slices_get_rounds(
-    logic: ICHHPINetLogic, scene: Any, shape: tuple[int, int, int]
+    logic: ICHHPINetLogic, scene: Any, shape: tuple[int, int, int], slice_mm: float
 ) -> None:
-    volume = add_volume(scene, ct_with_air(shape))
+    volume = add_volume(scene, CTVolume.from_array(ct_with_air(shape).hu, (slice_mm, 2.0, 2.0)))
     last = shape[0] - 1, 5, 5
     paint(logic, volume, FOREGROUND_ID, last)
     refine(logic, volume)
