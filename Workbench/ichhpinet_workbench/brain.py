@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 from torch import Tensor
 
 SKULL_HU, AIR_HU = 95.0, -15.0  # of a working voxel; between them: brain, fluid, blood, scalp
@@ -40,6 +39,8 @@ def brain_alone(hu: Tensor, brain: Brain) -> Tensor:
 
 def _largest(soft: Tensor) -> Tensor:
     """(d, h, w) bool: the largest connected part; nothing of nothing."""
+    from scipy import ndimage  # a bare machine, which trains no such network, has none
+
     labels, count = ndimage.label(soft.cpu().numpy())
     if not count:
         return soft
