@@ -143,9 +143,9 @@ class PanelTests:
         tilted, straight = made_up_head(slicer.mrmlScene, "tilted"), made_up_head(slicer.mrmlScene, "straight")
         accepts, bent = panel.logic.accepts, [tilted]
         with (
-            replaced(nodes, "off_grid_mm", lambda volume: 5.0 if volume in bent else 0.0, create=True),
+            replaced(nodes, "off_grid_mm", lambda volume: 5.0 if volume in bent else 0.0),
             replaced(panel.logic, "accepts", lambda volume: volume not in bent and accepts(volume)),
-            replaced(panel.logic, "straighten", lambda volume: straight, create=True),
+            replaced(panel.logic, "straighten", lambda volume: straight),
         ):
             panel._parameters.volume = tilted
             until(lambda: panel.ui.straightenButton.visible, "there it is")

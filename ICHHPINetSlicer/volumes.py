@@ -33,8 +33,7 @@ def _may_be_a_ct(node: Node | None) -> bool:
 
 def is_tilted(volume: Node | None) -> bool:
     """Whether the volume is under a transform that bends it, as Slicer puts one over a CT of a tilted gantry."""
-    measure = getattr(nodes, "off_grid_mm", None)
-    return measure is not None and volume is not None and volume.GetImageData() is not None and measure(volume) > 0
+    return volume is not None and nodes.off_grid_mm(volume) > 0
 
 
 def set_window(volume: Node | None, level: float, width: float) -> None:

@@ -225,7 +225,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(*watched)
 
     def _on_moved(self, caller: Any = None, event: Any = None) -> None:
-        """The volume came under another transform: its work goes along, or it is bent, and refused."""
+        """The volume came under another transform, and its work with it; one that bends it is refused."""
         accepted = self.logic.accepts(caller)
         if caller is not self._volume() or accepted == self.ui.foregroundButton.enabled:
             return
