@@ -62,7 +62,14 @@ class _Bleed(QuickPredictor):
         return EncodedVolume(encoded.grid, encoded.image, SimpleNamespace(nbytes=0))  # type: ignore[arg-type]
 
     def compute_round(
-        self, encoded: EncodedVolume, previous: Any, painted: Any, touched: Any, memory: Memory, tick: Any
+        self,
+        encoded: EncodedVolume,
+        previous: Any,
+        painted: Any,
+        touched: Any,
+        memory: Memory,
+        tick: Any,
+        boldness: float = 0.0,
     ) -> RoundArrays:
         """Every slice corrected so far stays in memory."""
         z, y, x = (torch.arange(n) - n / 2 for n in encoded.grid.shape)

@@ -101,9 +101,10 @@ def _band(axis: Any, x: Any, curves: Sequence[Any], colour: str, name: str) -> N
     known = np.array([curve for curve in curves if np.isfinite(curve).any()])
     if not len(known):
         return
-    low, middle, high = np.nanpercentile(known, (10, 50, 90), axis=0)
-    axis.plot(x, middle, color=colour, label=f"{name}, median of {len(known)}")
-    axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    seen = np.isfinite(known).any(axis=0)  # coarse pixels have no high frequencies
+    low, middle, high = np.nanpercentile(known[:, seen], (10, 50, 90), axis=0)
+    axis.plot(x[seen], middle, color=colour, label=f"{name}, median of {len(known)}")
+    axis.fill_between(x[seen], low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _range(values: Sequence[float]) -> str:
