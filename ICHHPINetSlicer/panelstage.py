@@ -49,6 +49,7 @@ def until(kept: Any, promise: str) -> None:
     while not kept():
         check(time.monotonic() < end, promise)
         slicer.app.processEvents()
+        time.sleep(0.005)  # the engine needs the core
 
 
 def idle(panel: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,21 @@ def in_process(scene: Any, weights: Path) -> Iterator[ICHHPINetLogic]:
     one = ICHHPINetLogic(scene, Worker(str(weights), "cpu"))
     yield one
     one.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the environment of a process from /proc")
+def test_the_engines_threads_sleep_while_they_wait_and_those_here_do_as_before(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    worker = Worker(str(weights), "cpu")
+    try:
+        worker.warm_up()
+        assert worker._process is not None
+        environment = Path(f"/proc/{worker._process.pid}/environ").read_bytes().split(b"\0")
+        assert b"OMP_WAIT_POLICY=PASSIVE" in environment and "OMP_WAIT_POLICY" not in os.environ
+    finally:
+        worker.close()
 
 
 def test_a_process_gives_the_rounds_that_the_same_engine_gives_here(
