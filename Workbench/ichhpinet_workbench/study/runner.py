@@ -130,7 +130,9 @@ def judge_or_say_why(job: Job) -> list[Row] | str:
     except InputError as error:
         return " ".join(str(error).split())
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:SHOWN_ERROR]
+        said = " ".join(str(error).split())[:SHOWN_ERROR]
+        named = any(mark in said for mark in "/\\")  # a path may name a patient
+        return type(error).__name__ + ("" if named or not said else f": {said}")
 
 
 def judge(job: Job) -> list[Row]:

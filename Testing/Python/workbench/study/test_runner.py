@@ -229,3 +229,19 @@ def test_a_manifest_that_was_split_anew_is_judged_anew(tmp_path: Path) -> None:
     rows = evaluate(again, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
     assert {(r["case"], r["fold"]) for r in rows} == {(e.case, e.fold) for e in again.entries}
     assert len(rows) == 4 * RULES.rounds
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("no kernel\nfor this"), "RuntimeError: no kernel for this"),
+        (FileNotFoundError(2, "No such file", "/data/Miller, Ann/ct.nii.gz"), "FileNotFoundError"),
+    ],
+)
+def test_why_a_case_failed_is_said_without_a_path(monkeypatch, error, why):
+    def fails(job):
+        raise error
+
+    monkeypatch.setattr(runner, "judge", fails)
+    assert runner.judge_or_say_why(None) == why
