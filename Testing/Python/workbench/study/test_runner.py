@@ -236,7 +236,7 @@ def test_a_manifest_that_was_split_anew_is_judged_anew(tmp_path: Path) -> None:
     [
         (MemoryError(), "MemoryError"),
         (RuntimeError("no kernel\nfor this"), "RuntimeError: no kernel for this"),
-        (FileNotFoundError(2, "No such file", "/data/Miller, Ann/ct.nii.gz"), "FileNotFoundError"),
+        (FileNotFoundError(2, "No such file", "/scans/Miller, Ann/ct.nii.gz"), "FileNotFoundError"),
     ],
 )
 def test_why_a_case_failed_is_said_without_a_path(monkeypatch, error, why):
