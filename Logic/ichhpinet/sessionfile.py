@@ -141,7 +141,7 @@ def _read_round(archive: zipfile.ZipFile, entry: dict[str, Any]) -> RoundState:
         seconds=float(entry["seconds"]),
         volume_ml=float(entry["volume_ml"]),
         corrected=tuple(_whole(n) for n in entry["corrected"]),
-        boldness=_bold(entry.get("boldness", 0.0)),  # sessions of 0.1 have none
+        boldness=_bold(entry.get("boldness", 0.0)),  # older sessions have none
         **packed,
     )
 

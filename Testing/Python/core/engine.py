@@ -127,6 +127,10 @@ class QuickPredictor(Predictor):
         grid = working_grid(volume, self.config.pixel_mm, self.config.min_slice_mm)
         return EncodedVolume(grid, torch.zeros(1, *grid.shape), None)  # type: ignore[arg-type]
 
+    def said(self, shape: tuple[int, int, int], rng: torch.Generator) -> torch.Tensor:
+        """The probability (d, h, w) of a round."""
+        return torch.rand(shape, generator=rng)
+
     def compute_round(
         self,
         encoded: EncodedVolume,
@@ -140,7 +144,6 @@ class QuickPredictor(Predictor):
         """Noise, and every slice corrected so far."""
         if self.fails:
             raise MemoryError
-        rng = torch.Generator().manual_seed(int(painted.sum()))
-        probability = torch.rand(encoded.grid.shape, generator=rng)
+        probability = self.said(encoded.grid.shape, torch.Generator().manual_seed(int(painted.sum())))
         corrected = memory.corrected | touched[None]
         return RoundArrays(probability, None, Memory(corrected, probability[None] * corrected[:, :, None, None]))

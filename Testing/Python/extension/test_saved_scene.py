@@ -16,8 +16,7 @@ import torch
 
 from core.engine import QuickPredictor
 from extension.scenes import DirectWorker, add_volume, paint, refine
-from ichhpinet.networks import Memory
-from ichhpinet.predictor import EncodedVolume, RoundArrays
+from ichhpinet.predictor import EncodedVolume
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID
@@ -61,24 +60,11 @@ class _Bleed(QuickPredictor):
         encoded = super().encode(volume, progress, cancel)
         return EncodedVolume(encoded.grid, encoded.image, SimpleNamespace(nbytes=0))  # type: ignore[arg-type]
 
-    def compute_round(
-        self,
-        encoded: EncodedVolume,
-        previous: Any,
-        painted: Any,
-        touched: Any,
-        memory: Memory,
-        tick: Any,
-        boldness: float = 0.0,
-    ) -> RoundArrays:
-        """Every slice corrected so far stays in memory."""
-        z, y, x = (torch.arange(n) - n / 2 for n in encoded.grid.shape)
+    def said(self, shape: tuple[int, int, int], rng: torch.Generator) -> torch.Tensor:
+        """The bleed, with the round's own noise at its edge."""
+        z, y, x = (torch.arange(n) - n / 2 for n in shape)
         across = (4 * z[:, None, None]) ** 2 + y[None, :, None] ** 2 + x**2
-        rng = torch.Generator().manual_seed(int(painted.sum()))
-        edge = (across.sqrt() - 22) / 3 + torch.randn(across.shape, generator=rng) / 2
-        probability = torch.sigmoid(-edge)
-        corrected = memory.corrected | touched[None]
-        return RoundArrays(probability, None, Memory(corrected, probability[None] * corrected[:, :, None, None]))
+        return torch.sigmoid(-((across.sqrt() - 22) / 3 + torch.randn(shape, generator=rng) / 2))
 
 
 def test_ten_rounds_add_no_more_than_ten_megabytes_to_a_saved_scene(scene: Any, weights: Path, tmp_path: Path) -> None:
