@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch is imported in the engine process alone, on its first
 logger = logging.getLogger(__name__)
 
 FEATURES_CAP_BYTES = 1 << 30  # image features of volumes that are not in use; the oldest go first, rounds never
-TICK_SECONDS = 0.1  # progress is told no more often than this
+TICK_SECONDS = 0.25  # progress is told no more often: each time Slicer draws its whole window anew
 ON_THE_CPU = "rounds are computed on the CPU from now on"
 
 

@@ -297,9 +297,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._update()
 
     def _progress(self, fraction: float, what: str) -> None:
-        self.ui.progressBar.setRange(0, 100)
-        self.ui.progressBar.setValue(int(100 * fraction))
-        self.ui.progressBar.setFormat(f"{what} %p %")
+        bar = self.ui.progressBar
+        bar.setRange(0, 100)
+        bar.setFormat(f"{what} %p %")  # before the value, which draws the window at once
+        bar.setValue(int(100 * fraction))
 
     def _done(self, volume: Any, one: Any) -> None:
         """A round of this volume has landed: perhaps another one is seen by now."""

@@ -20,7 +20,7 @@ from .engine import Failed, Forget, Job, serve
 
 logger = logging.getLogger(__name__)
 
-WAIT_POLICY = "OMP_WAIT_POLICY"
+SHORT_WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # GNU's and LLVM's OpenMP: turns, milliseconds
 POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 
 STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
@@ -163,17 +163,18 @@ class Worker:
 
 @contextlib.contextmanager
 def _threads_that_sleep() -> Iterator[None]:
-    """A process started meanwhile has OpenMP threads that sleep while they wait, and leave the cores to the views.
+    """A process started meanwhile has OpenMP threads that soon sleep while they wait, and leave the cores to the views.
 
-    A round takes as long, and beside it a slice is drawn in three quarters of the time.
+    Measured on two cores: beside a round a slice is drawn in 0.07 s instead of 0.09 s, and the round takes as long;
+    threads that sleep at once (OMP_WAIT_POLICY=PASSIVE) make it a tenth longer.
     """
-    before = os.environ.get(WAIT_POLICY)
-    os.environ.setdefault(WAIT_POLICY, "PASSIVE")
+    added = {name: value for name, value in SHORT_WAITS.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(WAIT_POLICY, None)
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from ICHHPINetSlicer.nodes import FOREGROUND_ID, segment_mask, set_segment, volu
 from ICHHPINetSlicer.panelstage import idle, opened_panel, sample_bleed, until
 from ICHHPINetSlicer.sample import sample_file
 
-ROUNDS = 7  # the first one reads the volume; of the others every second one is scrolled through
+ROUNDS = 13  # the first one reads the volume; of the others every second one is scrolled through
 REACH = 6  # voxels to either side of a stroke's middle
 TURNS, PAUSE_SECONDS = 24, 0.02  # slices that are scrolled through, and the time between two
 MARGIN_MM = 20.0  # that is left out at either end of the volume

@@ -22,7 +22,7 @@ from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.engine import Engine, Failed, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
-from ICHHPINetSlicer.worker import Worker
+from ICHHPINetSlicer.worker import SHORT_WAITS, Worker
 
 FIRST, SECOND = (2, 5, 5), (3, 8, 8)
 
@@ -56,16 +56,20 @@ def in_process(scene: Any, weights: Path) -> Iterator[ICHHPINetLogic]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the environment of a process from /proc")
-def test_the_engines_threads_sleep_while_they_wait_and_those_here_do_as_before(
+def test_the_engines_threads_soon_sleep_while_they_wait_and_those_here_do_as_before(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in SHORT_WAITS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")  # the user's own
     worker = Worker(str(weights), "cpu")
     try:
         worker.warm_up()
         assert worker._process is not None
         environment = Path(f"/proc/{worker._process.pid}/environ").read_bytes().split(b"\0")
-        assert b"OMP_WAIT_POLICY=PASSIVE" in environment and "OMP_WAIT_POLICY" not in os.environ
+        assert f"GOMP_SPINCOUNT={SHORT_WAITS['GOMP_SPINCOUNT']}".encode() in environment
+        assert b"KMP_BLOCKTIME=7" in environment
+        assert "GOMP_SPINCOUNT" not in os.environ and os.environ["KMP_BLOCKTIME"] == "7"
     finally:
         worker.close()
 
