@@ -162,11 +162,15 @@ class Predictor:
         outputs = self._network(inputs, encoded.features, memory, tick)
         logits, volume = outputs.logits[0] / self._temperature, outputs.volume_logits
         if bool(painted[0].any()):  # a proposal must not lean: there may be no blood at all
-            logits = logits + lean(logits) + boldness
+            logits = logits + self._line(logits, boldness)
         probability = torch.sigmoid(logits).cpu()
         if volume is None:
             return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
+
+    def _line(self, logits: Tensor, boldness: float) -> float:
+        """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""
+        return lean(logits) + boldness
 
 
 def axis_notes(grid: WorkingGrid, volume: CTVolume) -> tuple[str, ...]:

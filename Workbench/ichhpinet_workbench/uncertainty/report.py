@@ -44,19 +44,21 @@ def write_uncertainty(out: Path, rows: Sequence[Row], budget: str = "") -> Path:
 
 
 def _section(method: str, number: int, rows: Sequence[Row]) -> list[str]:
-    calibration = calibration_of(rows)
+    near, head = calibration_of(rows), calibration_of(rows, "head")
+    best = near.temperature
     mean = float(np.mean([row["dice"] for row in rows]))
     return [
         f"## {label(method)}. After round {number}: {len(rows)} cases, Dice {mean:.3f}\n",
-        f"Expected calibration error {calibration.error:.4f} over the head; "
-        f"{calibration.error_of_the_unsure:.3f} over voxels said to be 10 to 90 %.\n",
+        f"Expected calibration error within {NEAR_MM:g} mm of the border {near.error:.3f} "
+        f"({near.error_at(best):.3f} with a temperature of {best:.2f}, fitted to these cases); "
+        f"over the head {head.error:.4f}, and {head.error_of_the_unsure:.3f} over its voxels said to be 10 to 90 %.\n",
         table_of(["Map", "AUC of finding errors"], _auc_lines(rows)),
         table_of(["Next stroke on the slice of", "gain in Dice", "share of the oracle's", "p"], _gain_lines(rows)),
     ]
 
 
 def draw_calibration(path: Path, rows: Sequence[Row]) -> None:
-    """What was said against what was true, and how many voxels said it, round by round."""
+    """Near the border: what was said against what was true, and how many voxels said it, round by round."""
     figure = new_figure(9.6, 4.4)
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.6", linewidth=0.9, linestyle=":", label="as said")
@@ -65,10 +67,12 @@ def draw_calibration(path: Path, rows: Sequence[Row]) -> None:
         said, true = calibration.curve()
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKS[index % len(MARKS)], "markersize": 5}
         left.plot(said, true, label=f"after round {number}", **style)
-        right.plot((np.arange(BINS) + 0.5) / BINS, np.maximum(calibration.count, 0.5), **style)
+        right.plot((np.arange(BINS) + 0.5) / BINS, np.maximum(calibration.counts(), 0.5), **style)
     left.set(xlabel="probability said", ylabel="share that was blood", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     left.legend(fontsize=8, loc="upper left")
-    right.set(xlabel="probability said", ylabel="voxels of the head", yscale="log", xlim=(0, 1))
+    right.set(
+        xlabel="probability said", ylabel=f"voxels within {NEAR_MM:g} mm of the border", yscale="log", xlim=(0, 1)
+    )
     for axis in (left, right):
         axis.grid(alpha=0.25)
     figure.savefig(path, dpi=130)

@@ -26,10 +26,10 @@ from ..study.held_out import check_held_out
 from ..study.runner import agree_who, case_seed, job_key
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
 from .maps import Map, peer_maps, uncertainty_maps
-from .measures import Calibration, error_auc
+from .measures import Calibration, error_auc, in_head, near_border
 from .sheet import draw_maps
 
-UNCERTAINTY_VERSION = 2
+UNCERTAINTY_VERSION = 3
 Progress = Callable[[float, str], object]
 Row = dict[str, Any]
 
@@ -131,12 +131,12 @@ def show(path: Path, manifest: Manifest, weights: Contestant, rows: Sequence[Row
     draw_maps(path, loaded.volume, np.asarray(session.result.mask), loaded.truth, session.maps())
 
 
-def calibration_of(rows: Sequence[Row]) -> Calibration:
-    """All cases' counts together."""
+def calibration_of(rows: Sequence[Row], where: str = "near") -> Calibration:
+    """All cases' counts together. where: near the border, or in the whole head."""
     total = Calibration()
     for row in rows:
-        for name in ("count", "said", "true"):
-            setattr(total, name, getattr(total, name) + np.array(row["calibration"][name]))
+        for name in ("count", "true"):
+            setattr(total, name, getattr(total, name) + np.array(row["calibration"][where][name]))
     return total
 
 
@@ -144,8 +144,9 @@ def _measured(job: Job, loaded: LoadedEntry, session: Watched, number: int, seed
     volume, truth = loaded.volume, loaded.truth
     mask, probability = np.asarray(session.result.mask), np.asarray(session.result.probability)
     maps = session.maps()
-    calibration = Calibration()
-    calibration.add(probability, truth, volume.hu)
+    calibrations = {"near": Calibration(), "head": Calibration()}
+    calibrations["near"].add(probability, truth, near_border(mask, truth, volume.spacing_mm))
+    calibrations["head"].add(probability, truth, in_head(volume.hu))
     rng = np.random.default_rng([seed, number, 7])
     slices = {name: slice_by_map(uncertain) for name, uncertain in maps.items()}
     slices |= {RANDOM: slice_by_chance(mask, rng), ORACLE: slice_by_oracle(mask, truth)}
@@ -156,7 +157,9 @@ def _measured(job: Job, loaded: LoadedEntry, session: Watched, number: int, seed
         "fold": job.entry.fold,
         "round": number,
         "dice": dice(mask, truth),
-        "calibration": {name: values.tolist() for name, values in vars(calibration).items()},
+        "calibration": {
+            where: {name: values.tolist() for name, values in vars(one).items()} for where, one in calibrations.items()
+        },
         "auc": {name: error_auc(uncertain, mask, truth, volume.spacing_mm, seed) for name, uncertain in maps.items()},
         "gain": gains(session.session, volume, truth, mask, slices, seed),
     }

@@ -37,6 +37,7 @@ from ichhpinet_workbench.uncertainty.measures import (
     Calibration,
     area_under_curve,
     error_auc,
+    in_head,
     near_border,
 )
 from ichhpinet_workbench.uncertainty.report import write_uncertainty
@@ -140,16 +141,31 @@ def test_what_is_tried_and_undone_does_not_replace_the_round_that_is_watched() -
 def test_a_calibrated_probability_has_no_calibration_error_and_a_sure_one_has() -> None:
     rng = np.random.default_rng(0)
     probability = rng.random((4, 100, 100)).astype(np.float32)
-    truth = rng.random(probability.shape) < probability
-    hu = np.full(probability.shape, 35.0, np.float32)
+    truth, everywhere = rng.random(probability.shape) < probability, np.ones(probability.shape, bool)
     good, sure, nothing = Calibration(), Calibration(), Calibration()
-    good.add(probability, truth, hu)
-    sure.add((probability > 0.5).astype(np.float32), truth, hu)
-    nothing.add(probability, truth, hu - 1000)  # all of it is air
+    good.add(probability, truth, everywhere)
+    sure.add((probability > 0.5).astype(np.float32), truth, everywhere)
+    nothing.add(probability, truth, ~everywhere)
     assert good.error < 0.01 and good.error_of_the_unsure < 0.01
     assert sure.error == pytest.approx(0.25, abs=0.01)
-    assert nothing.count.sum() == 0 and math.isnan(nothing.error)
-    assert len(good.curve()[0]) == BINS
+    assert nothing.count.sum() == 0 and math.isnan(nothing.error) and math.isnan(nothing.temperature)
+    assert len(good.curve()[0]) == BINS and good.counts().sum() == probability.size
+
+
+def test_the_temperature_undoes_what_makes_probabilities_too_sure() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1.5, (4, 200, 200))
+    truth = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    too_sure = Calibration()
+    too_sure.add((1 / (1 + np.exp(-2 * logits))).astype(np.float32), truth, np.ones(truth.shape, bool))
+    assert too_sure.temperature == pytest.approx(2.0, abs=0.05)
+    assert too_sure.error > 0.08 and too_sure.error_at(too_sure.temperature) < 0.01
+    said, true = too_sure.curve(too_sure.temperature)
+    assert np.nanmax(np.abs(said - true)) < 0.03
+
+
+def test_air_and_bone_are_not_of_the_head() -> None:
+    assert in_head(np.array([-1000.0, 0.0, 60.0, 800.0], np.float32)).tolist() == [False, True, True, False]
 
 
 def test_the_area_under_the_curve_is_mann_and_whitneys() -> None:

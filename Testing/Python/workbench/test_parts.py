@@ -1,0 +1,83 @@
+"""`ichhpinet parts`: each part taken out of a network, one at a time."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ichhpinet.checkpoint import Checkpoint, load_checkpoint
+from ichhpinet.errors import InputError
+from ichhpinet.predictor import Predictor
+from ichhpinet.resources import bundled_weights
+from ichhpinet.scribbles import Scribbles
+from ichhpinet.volume import CTVolume
+from ichhpinet_workbench.parts import command
+from ichhpinet_workbench.parts.names import PARTS, WHOLE
+from ichhpinet_workbench.parts.reduced import Reduced
+
+SHAPE = (9, 40, 40)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Checkpoint:
+    """The bundled weights: every part of a network that was trained says something."""
+    return load_checkpoint(bundled_weights())
+
+
+def second_round(predictor: Predictor) -> np.ndarray:
+    """Probability after two rounds on a block of blood in noise."""
+    hu = np.full(SHAPE, 33.0, np.float32) + np.random.default_rng(0).normal(0, 4, SHAPE).astype(np.float32)
+    hu[2:8, 10:26, 10:26] += 25
+    first, second, outside = (np.zeros(SHAPE, bool) for _ in range(3))
+    first[4, 14:18, 12:24] = second[7, 16, 12:24] = outside[4, 30, 5:35] = True
+    session = predictor.open(CTVolume.from_array(hu, (5.0, 1.0, 1.0)))
+    session.refine(Scribbles(first, outside))
+    return np.asarray(session.refine(Scribbles(second)).probability)
+
+
+@pytest.fixture(scope="module")
+def whole(shipped: Checkpoint) -> np.ndarray:
+    """With every part in its place."""
+    return second_round(Predictor(shipped, "cpu"))
+
+
+def test_with_every_part_it_is_the_predictor_itself(shipped: Checkpoint, whole: np.ndarray) -> None:
+    assert whole[5, 18, 18] > 0.5
+    assert np.array_equal(second_round(Reduced(shipped, "cpu")), whole)
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in (WHOLE, "boldness")])
+def test_each_part_says_something(part: str, shipped: Checkpoint, whole: np.ndarray) -> None:
+    assert np.abs(second_round(Reduced(shipped, "cpu", part)) - whole).max() > 1 / 256
+
+
+def test_corrections_do_not_move_the_line_without_boldness(shipped: Checkpoint) -> None:
+    logits = torch.linspace(-4, 4, 128)
+    bold, timid = Reduced(shipped, "cpu"), Reduced(shipped, "cpu", "boldness")
+    assert bold._line(logits, 0.7) == pytest.approx(timid._line(logits, 0.7) + 0.7)
+    assert Reduced(shipped, "cpu", "lean")._line(logits, 0.7) == 0.7
+
+
+def test_the_command_measures_each_and_writes_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    from ichhpinet_workbench import validation
+
+    case = validation.Case("s00-IPH", "synthetic", ("IPH",), 3, (12.0, 1.4, 1.4))
+    monkeypatch.setattr(validation, "validation_cases", lambda: (case,))
+    words = ["parts", "--out", str(tmp_path), "--without", "head", "--rounds", "1", "--device", "cpu"]
+    arguments = parser.parse_args(words)
+    assert arguments.run(arguments) == 0
+    text = (tmp_path / "parts.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == text
+    assert "1 validation cases" in text and "| as shipped | 0." in text and "| without the boundary head | 0." in text
+    assert (tmp_path / "whole.csv").exists() and (tmp_path / "head.csv").exists()
+    with pytest.raises(InputError, match="--rounds is 0"):
+        arguments.rounds = 0
+        arguments.run(arguments)

@@ -1,0 +1,29 @@
+"""The parts that can be taken out, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Part:
+    """shown: in the table. switches: of ModelConfig, what is set instead."""
+
+    shown: str
+    switches: Mapping[str, bool] = field(default_factory=dict)
+
+
+PARTS = {
+    WHOLE: Part("as shipped"),
+    "propagation": Part("without propagation and memory (volume branch alone)", {"volume_only": True}),
+    "volume": Part("without the volume branch (propagation alone)", {"slice_only": True}),
+    "memory": Part("without the slices corrected in earlier rounds", {"use_memory": False}),
+    "affinity": Part("without the affinity", {"use_affinity": False}),
+    "fusion": Part("without the volume's features in the propagation", {"use_fusion": False}),
+    "head": Part("without the boundary head"),
+    "lean": Part("without the line of greatest expected Dice"),
+    "boldness": Part("without the line that moves with corrections"),
+}

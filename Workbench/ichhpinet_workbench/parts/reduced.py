@@ -1,0 +1,33 @@
+"""A network without one of its parts: taken out of trained weights, nothing is trained.
+
+Whoever is trained without a part learns to do without it: that is `ichhpinet experiment ablation`. Here the boundary
+head and the two rules for the line are taken out as they were put in, after training; for the others, what is lost is
+the most that the part can bring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from ichhpinet.checkpoint import Checkpoint
+from ichhpinet.decision import lean
+from ichhpinet.predictor import Predictor
+
+from .names import PARTS, WHOLE
+
+
+class Reduced(Predictor):
+    """The network without one part. part: of PARTS."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto", part: str = WHOLE) -> None:
+        super().__init__(checkpoint, device)
+        self._part = part
+        self._network.config = replace(self._network.config, **PARTS[part].switches)
+        if part == "head":
+            self._network.boundary = None
+
+    def _line(self, logits: Tensor, boldness: float) -> float:
+        leaning = 0.0 if self._part == "lean" else lean(logits)
+        return leaning + (0.0 if self._part == "boldness" else boldness)
