@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -60,12 +61,17 @@ class ModelConfig:
     """False: the paper's 'no memory', cleared between slices: only the slice just painted is carried on."""
     use_affinity: bool = True
     """False: the value of the nearest memory slice is taken where it lies, without matching."""
+    affinity_reach: float = 0.0
+    """How far, in positions of the memory's grid, a read looks beside its own place: the standard deviation of a
+    Gaussian (as Seong et al., ECCV 2020); 0: anywhere alike, as published."""
     use_fusion: bool = True
     """False: the volume branch's features do not enter the mask decoder."""
 
     def __post_init__(self) -> None:
         if self.volume_only and self.slice_only:
             raise InputError("volume_only and slice_only are both set; at most one of them must be")
+        if not 0 <= self.affinity_reach < math.inf:
+            raise InputError(f"affinity_reach is {self.affinity_reach}; it must be 0 or more")
         if len(self.volume_pools) != len(self.volume_widths) - 1:
             raise InputError(
                 f"volume_pools has {len(self.volume_pools)} entries; it must have {len(self.volume_widths) - 1}"
@@ -128,6 +134,7 @@ class ModelConfig:
             refine_channels=8,
             boundary_channels=16,
             wave_slices=3,
+            affinity_reach=0.6,
         )
         return replace(config, **switches)
 

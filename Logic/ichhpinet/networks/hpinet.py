@@ -15,7 +15,7 @@ from ..preprocessing import CHANNELS, compose, stroke_maps
 from .boundary import BoundaryHead
 from .config import ModelConfig
 from .fcm import FeatureConvertModule
-from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, readout
+from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, places_of, readout
 from .sim import SliceInteractionModule
 from .vim import VolumeInteractionModule
 
@@ -240,7 +240,9 @@ class HPINet(nn.Module):
             return value[:, 0]
         key_r = keys[torch.tensor(padded, device=wave.device)].flatten(3).float()  # (N, M, Ck, P)
         with torch.autocast(wave.device.type, enabled=False):
-            read = readout(key_r, value.flatten(3).float(), keys[wave].flatten(2).float(), valid)
+            reach, height, width = self.config.affinity_reach, value.shape[3], value.shape[4]
+            places = places_of(height, width, reach, value.device) if reach else None
+            read = readout(key_r, value.flatten(3).float(), keys[wave].flatten(2).float(), valid, places)
         return read.view(len(wave), -1, *value.shape[3:])
 
     def _entries(self, index: int, route: tuple[Tensor, Tensor, Tensor], depth: int) -> list[int]:

@@ -79,24 +79,39 @@ class MemoryEncoder(nn.Module):
         return value
 
 
-def readout(key_r: Tensor, value_r: Tensor, key_k: Tensor, valid: Tensor) -> Tensor:
+def readout(key_r: Tensor, value_r: Tensor, key_k: Tensor, valid: Tensor, places: Tensor | None = None) -> Tensor:
     """V_r x A, A = softmax(A~ / sqrt(d)) over the memory, A~ = -|K_r|^2 + 2 K_r.K_k - |K_k|^2 (equations 3 and 4).
 
     A is never held: |K_k|^2 is the same for the whole memory and cancels in the softmax, and what is left is a dot
     product of keys with one channel more, 2 K_r.K_k - |K_r|^2 = (K_r, -|K_r|^2) . (2 K_k, 1), for a fused kernel.
     key_r: (N, M, C, P) keys of M memory slices of P positions. value_r: (N, M, Cv, P). key_k: (N, C, Q).
-    valid: (N, M) bool. Returns: (N, Cv, Q).
+    valid: (N, M) bool. places: (2, P), see `places_of`: the nearer a position, the more it counts; then Q is P.
+    Returns: (N, Cv, Q).
     """
     n, m, c, p = key_r.shape
-    memory = key_r.transpose(2, 3).reshape(n, m * p, c)
+    if places is not None:  # two channels of a key are where it lies: their distance is one more term of A~
+        where = places[None] * c**0.25  # what it says is divided by sqrt(d) with the rest
+        key_r = torch.cat([key_r, where[None].expand(n, m, -1, -1)], 2)
+        key_k = torch.cat([key_k, where.expand(n, -1, -1)], 1)
+    memory = key_r.transpose(2, 3).reshape(n, m * p, -1)
     memory = torch.cat([memory, -memory.square().sum(2, keepdim=True)], 2)
     query = F.pad(2 * key_k.transpose(1, 2), (0, 1), value=1.0)
     values = value_r.transpose(2, 3).reshape(n, m * p, -1)
-    width = max(c + 1, values.shape[2])  # the fused kernel wants one width for all three
+    width = max(memory.shape[2], values.shape[2])  # the fused kernel wants one width for all three
     q, k, v = (F.pad(part, (0, width - part.shape[2]))[:, None] for part in (query, memory, values))
     mask = None if bool(valid.all()) else valid.repeat_interleave(p, 1)[:, None, None, :]
     read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1 / math.sqrt(c))
     return read[:, 0, :, : values.shape[2]].transpose(1, 2)
+
+
+def places_of(height: int, width: int, reach: float, device: torch.device) -> Tensor:
+    """(2, height * width): where each position lies, so that squared distances are d^2 / (2 reach^2).
+
+    Counted from the middle: float32 loses less of small differences between small numbers.
+    """
+    y = torch.arange(height, device=device) - (height - 1) / 2
+    x = torch.arange(width, device=device) - (width - 1) / 2
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")).flatten(1) / (math.sqrt(2) * reach)
 
 
 class MaskDecoder(nn.Module):

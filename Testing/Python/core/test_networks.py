@@ -13,7 +13,7 @@ from torch import Tensor
 from core.engine import play, round_inputs, tiny_network
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig, hpinet
-from ichhpinet.networks.mpffm import readout
+from ichhpinet.networks.mpffm import places_of, readout
 from ichhpinet.networks.summary import costs
 
 # The paper's sizes as this code builds them; the volume and slice branches are the published ones.
@@ -226,6 +226,25 @@ def test_what_is_read_where_each_place_stands_for_itself_is_the_affinity() -> No
     torch.testing.assert_close(weights, affinity(key_r, key_k, valid), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(weights.sum(1), torch.ones(2, 6))
     assert torch.all(weights[1, 12:] == 0)
+
+
+def test_places_weigh_each_position_by_a_gaussian_of_its_distance() -> None:
+    key_r, _, key_k, valid = keys_and_values()  # six positions, two rows of three
+    everything = torch.eye(18).view(18, 3, 6).transpose(0, 1)[None].expand(2, -1, -1, -1)
+    near = readout(key_r, everything, key_k, valid, places_of(2, 3, 0.7, torch.device("cpu")))
+    y, x = torch.arange(6) // 3, torch.arange(6) % 3
+    distance2 = (y[:, None] - y).square() + (x[:, None] - x).square()
+    wanted = affinity(key_r, key_k, valid) * torch.exp(-distance2 / (2 * 0.7**2)).repeat(3, 1)
+    torch.testing.assert_close(near, wanted / wanted.sum(1, keepdim=True), atol=1e-5, rtol=1e-4)
+
+
+def test_a_short_reach_reads_what_lies_in_its_own_place_and_a_long_one_anywhere() -> None:
+    key_r, value_r, key_k, valid = keys_and_values()
+    one = value_r[:, :1], key_r[:, :1], valid[:, :1]
+    own = readout(one[1], one[0], key_k, one[2], places_of(2, 3, 0.05, torch.device("cpu")))
+    torch.testing.assert_close(own, value_r[:, 0])
+    far = readout(key_r, value_r, key_k, valid, places_of(2, 3, 1e4, torch.device("cpu")))
+    torch.testing.assert_close(far, readout(key_r, value_r, key_k, valid), atol=1e-4, rtol=1e-3)
 
 
 def test_an_entry_that_is_not_valid_gives_nothing() -> None:
