@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 WHOLE = "whole"
 
@@ -13,7 +14,7 @@ class Part:
     """shown: in the table. switches: of ModelConfig, what is set instead."""
 
     shown: str
-    switches: Mapping[str, bool] = field(default_factory=dict)
+    switches: Mapping[str, Any] = field(default_factory=dict)
 
 
 PARTS = {
@@ -21,7 +22,8 @@ PARTS = {
     "propagation": Part("without propagation and memory (volume branch alone)", {"volume_only": True}),
     "volume": Part("without the volume branch (propagation alone)", {"slice_only": True}),
     "memory": Part("without the slices corrected in earlier rounds", {"use_memory": False}),
-    "affinity": Part("without the affinity", {"use_affinity": False}),
+    "affinity": Part("without the affinity (each place reads itself)", {"use_affinity": False}),
+    "reach": Part("without the reach of the affinity (anywhere alike, as published)", {"affinity_reach": 0.0}),
     "fusion": Part("without the volume's features in the propagation", {"use_fusion": False}),
     "head": Part("without the boundary head"),
     "lean": Part("without the line of greatest expected Dice"),
