@@ -20,12 +20,15 @@ from ichhpinet_workbench.phantom import Phantom
 from ichhpinet_workbench.training import checkpoints, loop, pool, selection
 from ichhpinet_workbench.training import partner as partner_module
 from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
-from ichhpinet_workbench.training.crops import Batch, Head, augment
+from ichhpinet_workbench.training.crops import Batch, Head
+from ichhpinet_workbench.training.crops import batch_of as crops_of
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
 from ichhpinet_workbench.training.pool import Pool
 from ichhpinet_workbench.training.recipe import EPOCH_STEPS, RECIPES, Recipe, named_recipe
+from ichhpinet_workbench.training.scans import scanned
 from ichhpinet_workbench.training.selection import Selection
+from ichhpinet_workbench.training.turns import room_for, turn
 
 CROP = (4, 32, 32)
 TOY = replace(RECIPES["tiny"], crop=CROP, minutes=60.0, pool=2)
@@ -101,9 +104,9 @@ def test_crops_are_normalised_images_with_their_blood() -> None:
     batch = batch_of(8)
     assert batch.image.shape == batch.truth.shape == (8, *CROP)
     assert -1.75 <= float(batch.image.min()) and float(batch.image.max()) <= 2.25
-    assert set(batch.truth.unique().tolist()) == {0.0, 1.0}
+    assert 0 == float(batch.truth.min()) and float(batch.truth.max()) == pytest.approx(1, abs=1e-5)
     assert batch.spacing_mm.tolist() == [[5.0, 1.0, 1.0]] * 8
-    blood, rest = batch.image[batch.truth == 1], batch.image[(batch.truth == 0) & (batch.image > -1)]
+    blood, rest = batch.image[batch.truth > 0.99], batch.image[(batch.truth == 0) & (batch.image > -1)]
     assert blood.mean() > rest.mean() + 0.3
 
 
@@ -157,9 +160,43 @@ def test_workers_do_not_outrun_the_network(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_augmented_images_stay_in_the_range_that_networks_see() -> None:
     hu = torch.linspace(-200, 300, 4 * 8 * 8).view(4, 8, 8)
-    for seed in range(20):
-        image = augment(hu, np.random.default_rng(seed))
+    for seed in range(40):
+        image, _ = scanned(hu, np.random.default_rng(seed))
+        assert image.shape == hu.shape and torch.isfinite(image).all()
         assert -1.75 <= float(image.min()) and float(image.max()) <= 2.25
+
+
+def test_a_scan_says_how_much_noise_it_has_added() -> None:
+    flat = torch.full((8, 64, 64), 35.0)
+    scans = [scanned(flat, np.random.default_rng(seed)) for seed in range(60)]
+    noisy = [(image.std() * 40, scan.noise) for image, scan in scans if scan.noise]
+    assert len(noisy) > 10
+    for seen, said in noisy:  # shading and sharper kernels add to it
+        assert 0.85 * said <= float(seen) <= said + 3.0
+
+
+def test_a_turned_crop_keeps_image_and_truth_together() -> None:
+    wide = room_for(CROP)
+    truth = torch.zeros(wide)
+    truth[1:3, 18:33, 20:30] = 1.0
+    hu = torch.where(truth > 0, 70.0, 30.0)
+    moved = 0
+    for seed in range(20):
+        seen, share, inside = turn([hu, truth, truth > 0], CROP, np.random.default_rng(seed))
+        assert seen.shape == share.shape == inside.shape == CROP and inside.dtype == torch.bool
+        assert 0 <= float(share.min()) and float(share.max()) <= 1
+        assert torch.all(seen[share > 0.95] > 60) and torch.all(seen[0, 4:-4, 4:-4] < 45)
+        assert not share[[0, 3]].any()  # no slice has something of another
+        assert 0.4 < float(share.sum() / truth.sum()) < 2.5
+        moved += not torch.equal(share, truth[:, 9:41, 9:41])
+    assert moved == 20
+
+
+def test_crops_of_a_head_hold_blood_most_of_the_time_and_air_beyond_it() -> None:
+    rng = np.random.default_rng(0)
+    batch = crops_of([toy_head(0)] * 40, CROP, rng)
+    assert float((batch.truth.flatten(1) >= 0.5).any(1).float().mean()) > 0.7
+    assert float(batch.image.min()) == pytest.approx(-1.75, abs=0.2)
 
 
 # -- the partner -------------------------------------------------------------------------------------------------------
@@ -206,7 +243,7 @@ def test_an_island_that_is_refused_leaves_the_truth_whole_and_only_if_it_is_not_
     assert torch.all(partner.truth <= batch.truth)
     assert partner.truth.sum() < batch.truth.sum()
     on_blood = inputs.painted[:, 0] & (batch.truth >= 0.5)  # a careless hand may slip off it
-    assert torch.all(partner.truth[on_blood] == 1)
+    assert torch.equal(partner.truth[on_blood], batch.truth[on_blood])
 
 
 @pytest.mark.usefixtures("toys")

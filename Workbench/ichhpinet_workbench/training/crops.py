@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ichhpinet.preprocessing import AIR_HU, CENTRE_HU, SCALE_HU, normalise
+from ichhpinet.preprocessing import AIR_HU, CENTRE_HU, SCALE_HU
 
 from ..brain import Brain, brain_alone, brain_of
+from .scans import GREY_HU, Scan, scanned
+from .turns import TURNED, room_for, turn
 
 CENTRED = 0.75  # share of crops that hold a lesion voxel
 LESION_MARGIN = 0.35  # a lesion lies within this share of the crop around its centre
-GREY_HU = 35  # gains turn about it
 
 
 class Head(NamedTuple):
@@ -48,14 +49,6 @@ class Crop(NamedTuple):
     inside: Tensor | None
 
 
-class Scan(NamedTuple):
-    """How a scanner changed a crop: HU about GREY_HU times gain, and offset; sd of the noise on top."""
-
-    gain: float
-    offset: float
-    noise: float
-
-
 def with_brain(head: Head) -> Head:
     """The head, its brain found."""
     return head._replace(brain=brain_of(torch.from_numpy(head.hu.astype(np.float32))))
@@ -64,7 +57,7 @@ def with_brain(head: Head) -> Head:
 def batch_of(heads: Sequence[Head], crop: tuple[int, int, int], rng: np.random.Generator) -> Batch:
     """An augmented crop of each head."""
     crops = [_crop(head, crop, rng) for head in heads]
-    scans = [_scanned(one.hu, rng) for one in crops]
+    scans = [scanned(one.hu, rng) for one in crops]
     alone = [
         _alone(image, scan, one.inside, head.brain)
         for head, one, (image, scan) in zip(heads, crops, scans, strict=True)
@@ -86,7 +79,22 @@ def _alone(image: Tensor, scan: Scan, inside: Tensor, brain: Brain) -> Tensor:
 
 
 def _crop(head: Head, crop: tuple[int, int, int], rng: np.random.Generator) -> Crop:
-    """In HU, mirrored at random; beyond the head is air."""
+    """In HU, mirrored, turned and stretched at random; beyond the head is air."""
+    turned = rng.random() < TURNED
+    near = tuple(LESION_MARGIN * length for length in crop)
+    made = _cut(head, room_for(crop) if turned else crop, near, rng)
+    if rng.random() < 0.5:
+        made = [part[:, :, ::-1].copy() for part in made]
+    tensors = [torch.from_numpy(part) for part in made]
+    hu, truth, *inside = turn(tensors, crop, rng) if turned else tensors
+    return Crop(hu, truth, inside[0] if inside else None)
+
+
+def _cut(head: Head, crop: tuple[int, int, int], near: tuple[float, ...], rng: np.random.Generator) -> list[np.ndarray]:
+    """A box of the head: HU, the share of blood, and the brain where it is known.
+
+    near: how far, in voxels, the middle lies from some blood, for most of the boxes.
+    """
     blood = np.argwhere(head.blood >= 0.5) if rng.random() < CENTRED else np.empty((0, 3), int)
     starts = []
     target = blood[rng.integers(len(blood))] if len(blood) else None
@@ -95,7 +103,7 @@ def _crop(head: Head, crop: tuple[int, int, int], rng: np.random.Generator) -> C
         if target is None:
             starts.append(int(rng.integers(min(0, room), max(0, room) + 1)))
             continue
-        wobble = rng.uniform(-LESION_MARGIN, LESION_MARGIN) * crop[axis]
+        wobble = rng.uniform(-near[axis], near[axis])
         start = int(round(target[axis] + wobble - crop[axis] / 2))
         starts.append(int(np.clip(start, min(0, room), max(0, room))))
     hu = np.full(crop, AIR_HU, np.float32)
@@ -112,24 +120,4 @@ def _crop(head: Head, crop: tuple[int, int, int], rng: np.random.Generator) -> C
         brain = np.zeros(crop, bool)
         brain[tuple(inner)] = head.brain.inside.numpy()[tuple(outer)]
         made.append(brain)
-    if rng.random() < 0.5:
-        made = [part[:, :, ::-1].copy() for part in made]
-    tensors = [torch.from_numpy(part) for part in made]
-    return Crop(tensors[0], tensors[1], tensors[2] if len(tensors) > 2 else None)
-
-
-def augment(hu: Tensor, rng: np.random.Generator) -> Tensor:
-    """Scanner differences that are cheap on a crop: offset, gain, extra noise, windowed export. Normalised."""
-    return _scanned(hu, rng)[0]
-
-
-def _scanned(hu: Tensor, rng: np.random.Generator) -> tuple[Tensor, Scan]:
-    gain, offset, noise = float(rng.uniform(0.9, 1.12)), float(rng.normal(0, 2.5)), 0.0
-    hu = (hu - GREY_HU) * gain + GREY_HU + offset
-    if rng.random() < 0.3:
-        grain = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))
-        noise = float(rng.uniform(0.5, 5.0))
-        hu = hu + grain * noise
-    if rng.random() < 0.08:
-        hu = hu.clamp(0, 80)
-    return normalise(hu), Scan(gain, offset, noise)
+    return made
