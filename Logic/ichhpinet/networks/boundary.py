@@ -29,7 +29,9 @@ def contrasts(image: Tensor, probability: Tensor, reach: int) -> Tensor:
     soft = ((image > TISSUE[0]) & (image < TISSUE[1])).to(image.dtype)
     blood, tissue = probability * soft, (1 - probability) * soft
     sums = torch.stack([blood, tissue, blood * image, tissue * image], 1)
-    blood, tissue, blood_sum, tissue_sum = F.avg_pool2d(sums, reach, 1, reach // 2, count_include_pad=False).unbind(1)
+    for window in ((1, reach), (reach, 1)):  # one after the other: the same mean in 2 n steps instead of n^2
+        sums = F.avg_pool2d(sums, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
+    blood, tissue, blood_sum, tissue_sum = sums.unbind(1)
     tissue_mean = tissue_sum / (tissue + 1e-4)
     offset, weight = PRIOR
     blood_mean = (blood_sum + weight * (tissue_mean - offset)) / (blood + weight)

