@@ -18,8 +18,8 @@ EMPTY_SMOOTH_VOXELS = 1000.0  # without blood Dice knows only 0: gentle, or the 
 class LossWeights:
     """lambda_1..3 of equation 6, and alpha (Dice) and beta (cross-entropy) of each sub-loss.
 
-    The paper: 5, 1, 4 and 0.5, 0.5. `lesion` and `wrong` weigh voxels in the cross-entropy: blood, and what the round
-    before had wrong; 0 and 0 in the paper.
+    The paper: 5, 1, 4 and 0.5, 0.5. `lesion`, `wrong` and `heard` weigh voxels in the cross-entropy: blood, what the
+    round before had wrong, and, of that, the components in which strokes of this round lie; all 0 in the paper.
     """
 
     volume: float = 5.0
@@ -29,6 +29,7 @@ class LossWeights:
     cross_entropy: float = 0.5
     lesion: float = 0.0
     wrong: float = 0.0
+    heard: float = 0.0
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -49,14 +50,22 @@ def sub_loss(logits: Tensor, truth: Tensor, weight: Tensor, weights: LossWeights
 
 
 def round_loss(
-    outputs: RoundOutputs, truth: Tensor, previous: Tensor, touched: Tensor, weights: LossWeights
+    outputs: RoundOutputs,
+    truth: Tensor,
+    previous: Tensor,
+    touched: Tensor,
+    weights: LossWeights,
+    pointed: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Equation 6 for one round, and its three terms for the log.
 
     truth, previous: (B, d, h, w) float in [0, 1], coverage by blood and the probability before the round.
     touched: (B, d) bool, the slices whose M_r is in `outputs.touched_logits`.
+    pointed: (B, d, h, w) bool, what was wrong and connected to a new stroke; None: nothing.
     """
     weight = 1 + weights.lesion * truth + weights.wrong * ((previous >= 0.5) != (truth >= 0.5)).float()
+    if pointed is not None:
+        weight = weight + weights.heard * pointed
     terms = {"ssl": sub_loss(outputs.logits, truth, weight, weights)}
     if len(outputs.touched_logits):
         terms["ssl"] = terms["ssl"] + sub_loss(outputs.touched_logits, truth[touched], weight[touched], weights)

@@ -42,6 +42,14 @@ def components(mask: Bool) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     return labels, np.bincount(labels.ravel())[1:]
 
 
+def under(strokes: Bool, wrong: Bool) -> Bool:
+    """The components of `wrong` in which strokes lie. Both, and what is returned: bool of one shape."""
+    if not (strokes & wrong).any():
+        return np.zeros_like(wrong)
+    labels, _ = components(wrong)
+    return np.isin(labels, np.unique(labels[strokes & wrong]))
+
+
 def _runs(mask: Bool) -> tuple[NDArray[np.int32], int]:
     """Number every unbroken run along the last axis: 0 outside, 1..count inside."""
     begins = mask.copy()

@@ -102,14 +102,14 @@ def test_dice_is_the_mean_over_items_and_the_smoothing_keeps_it_in_the_unit_rang
     assert float(dice_loss(-sure, torch.zeros(2, 4, 4))) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lesion", "wrong"])
+@pytest.mark.parametrize("name", ["lesion", "wrong", "heard"])
 def test_weighted_voxels_count_more(name: str) -> None:
     truth = truth_with_blood()
     logits = torch.full_like(truth, -3.0)  # the blood is missed
     outputs = outputs_of(truth)._replace(logits=logits, touched_logits=torch.zeros(0, 16, 16))
     nothing = torch.zeros_like(truth)  # and was missed before
     plain, weighted = (
-        round_loss(outputs, truth, nothing, TOUCHED & False, weights)[1]["ssl"]
+        round_loss(outputs, truth, nothing, TOUCHED & False, weights, truth >= 0.5)[1]["ssl"]
         for weights in (LossWeights(), LossWeights(**{name: 2.0}))
     )
     assert weighted > plain

@@ -17,6 +17,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig
 from ichhpinet.preprocessing import normalise
 from ichhpinet_workbench.phantom import Phantom
+from ichhpinet_workbench.regions import components
 from ichhpinet_workbench.training import checkpoints, loop, pool, selection
 from ichhpinet_workbench.training import partner as partner_module
 from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
@@ -225,6 +226,25 @@ def test_the_partner_paints_blood_foreground_and_the_rest_background_and_strokes
         partner.commit(logits, Memory(partner.memory.corrected | inputs.touched, partner.memory.masks))
         assert torch.all(partner.previous[before[:, 0]] == 1) and torch.all(partner.previous[before[:, 1]] == 0)
         assert 0 <= float(partner.previous.min()) and float(partner.previous.max()) <= 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_strokes_point_at_is_the_whole_wrong_component_and_of_this_round_alone() -> None:
+    batch = batch_of(4)
+    recipe = replace(TOY, zero_stroke_start=0.0, refuse=0.0, corrupt=0.0, paper_points=0.0)
+    partner = Partner(batch, recipe, np.random.default_rng(2))
+    painted = partner.inputs(first=True).painted[:, 0]
+    truth = batch.truth >= 0.5
+    for sample in range(4):
+        islands, sizes = components(truth[sample].numpy())
+        for island in range(1, len(sizes) + 1):
+            inside = torch.from_numpy(islands == island)
+            pointed = partner.pointed[sample][inside]
+            assert pointed.all() if (painted[sample] & inside).any() else not pointed.any()
+    assert partner.pointed.any() and not (partner.pointed & ~truth).any()
+    partner.previous = batch.truth.clone()
+    partner.inputs(first=False)
+    assert not (partner.pointed & truth).any()  # nothing of it is missed any more
 
 
 @pytest.mark.usefixtures("toys")

@@ -173,7 +173,8 @@ class Trainer:
         self.network.train()
         with self.engine.autocast():
             outputs = self._round_step(moved, memory)
-        loss, terms = round_loss(outputs, truth, moved.previous, moved.touched, self.recipe.loss)
+        pointed = partner.pointed.to(self.device)
+        loss, terms = round_loss(outputs, truth, moved.previous, moved.touched, self.recipe.loss, pointed)
         self._descend(loss)
         partner.commit(outputs.logits.cpu(), type(memory)(*(tensor.cpu() for tensor in outputs.memory)))
         return terms | {"loss": float(loss.detach()), "dice": _dice(partner.previous, partner.truth)}

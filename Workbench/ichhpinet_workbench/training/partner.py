@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ichhpinet.networks import Memory, RoundInputs
 
-from ..regions import components
+from ..regions import components, under
 from ..robot import add_strokes, paper_points, strokes
 from .crops import Batch
 from .recipe import Recipe
@@ -31,11 +31,13 @@ class Partner:
         self.painted = torch.zeros(len(self.image), 2, *self.image.shape[1:], dtype=torch.bool)
         self.previous = torch.zeros_like(self.image)
         self.memory = Memory.empty(self.image)
+        self.pointed = torch.zeros_like(self.painted[:, 0])  # the wrong components in which the newest strokes lie
         self.points = torch.from_numpy(rng.random(len(self.image)) < recipe.paper_points)
 
     def inputs(self, first: bool) -> RoundInputs:
         """The next round's strokes on top of those so far. `first`: some crops get none (zero-stroke start)."""
         touched = torch.zeros(self.image.shape[:2], dtype=torch.bool)
+        self.pointed = torch.zeros_like(self.pointed)
         for sample in range(len(self.image)):
             if first and self._rng.random() < self._recipe.zero_stroke_start:
                 continue
@@ -59,6 +61,7 @@ class Partner:
         for _ in range(int(self._rng.integers(2, 5)) if self._rng.random() < SEVERAL else 1):
             before = self.painted[sample].numpy()
             mask = ((self.previous[sample].numpy() >= 0.5) | before[0]) & ~before[1]
+            errors = truth & ~mask, mask & ~truth
             if self._rng.random() < CONFIRM:
                 mask = np.zeros_like(mask)
             if self.points[sample]:
@@ -68,6 +71,8 @@ class Partner:
                 new = strokes(
                     truth, mask, (z, y, x), self._rng, hand="any", axis=axis, beside=0.5, brain=self._brain(sample)
                 )
+            for stroke, wrong in zip(new, errors, strict=True):
+                self.pointed[sample] |= torch.from_numpy(under(stroke, wrong))
             joined = add_strokes(before[0], before[1], *new)
             self.painted[sample] = torch.from_numpy(np.stack(joined))
             touched |= torch.from_numpy((new[0] | new[1]).any(axis=(1, 2)))
