@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .training.supply import Supply
 
 WEIGHTS_NAME = "weights.pt"
-PLAN_OPTIONS = ("manifest", "synthetic_share", "cache", "device", "devices", "nodes", "precision", "snapshots")
+PLAN_OPTIONS = ("manifest", "synthetic_share", "cache", "start", "device", "devices", "nodes", "precision", "snapshots")
 RECIPE_OPTIONS = ("model", "minutes", "steps_in_all", "learning_rate", "batch", "crop", "workers", "seed")
 
 
@@ -33,6 +33,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="a plan in JSON; options given here overrule it")
     parser.add_argument("--recipe", help="compact (what ships, the default), paper (the published one) or tiny")
     parser.add_argument("--model", help="another model than the recipe's: compact, paper, tiny, or a peer's name")
+    parser.add_argument("--start", type=Path, help="weights to begin with, to tune them or go on (fresh ones)")
     parser.add_argument("--minutes", type=float, help="training time in all, resumed parts included; of each fold")
     parser.add_argument("--steps-in-all", type=int, help="the run ends after so many steps, resumed parts included")
     parser.add_argument("--learning-rate", type=float)
@@ -73,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     plan = plan_of(arguments)
-    runs = list(plan.runs(arguments.out))
+    runs, start = list(plan.runs(arguments.out)), plan.begin()
     for folder, supply in runs:
-        check_resumes(plan.recipe, folder, supply)
+        check_resumes(plan.recipe, folder, supply, start)
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)
     for folder, supply in runs:
         train(plan, folder, supply, engine, arguments.steps)
@@ -113,6 +114,7 @@ def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int |
         plan.recipe,
         folder,
         supply=supply,
+        start=plan.begin(),
         engine=engine,
         snapshots=plan.snapshots,
         validate_minutes=plan.validate_minutes,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from ichhpinet.checkpoint import Checkpoint, save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig
 from ichhpinet.preprocessing import normalise
@@ -25,10 +26,13 @@ from ichhpinet_workbench.training.crops import Batch, Head
 from ichhpinet_workbench.training.crops import batch_of as crops_of
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
+from ichhpinet_workbench.training.plan import check_resumes, make_plan
 from ichhpinet_workbench.training.pool import Pool
 from ichhpinet_workbench.training.recipe import EPOCH_STEPS, RECIPES, Recipe, named_recipe
 from ichhpinet_workbench.training.scans import scanned
 from ichhpinet_workbench.training.selection import Selection
+from ichhpinet_workbench.training.start import read_start
+from ichhpinet_workbench.training.supply import SyntheticSupply
 from ichhpinet_workbench.training.turns import room_for, turn
 
 CROP = (4, 32, 32)
@@ -481,3 +485,53 @@ def test_the_averaged_weights_follow_the_trained_ones(tmp_path: Path) -> None:
     trainer._average()
     moved = trainer.averaged.sim.head.bias - before
     assert torch.allclose(moved, torch.full_like(moved, 1 - TOY.average), atol=1e-5)
+
+
+# -- weights to start from ---------------------------------------------------------------------------------------------
+
+
+def weights_of(folder: Path, model: str = "tiny", **record: str) -> Path:
+    """Some weights of a size, as a file."""
+    torch.manual_seed(5)
+    config = ModelConfig.named(model)
+    save_checkpoint(
+        folder / "some.pt", Checkpoint(config, HPINet(config).state_dict(), {"data": "toys", **record}, 1.0)
+    )
+    return folder / "some.pt"
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_run_starts_from_the_weights_it_is_given_and_says_so(tmp_path: Path) -> None:
+    recipe = replace(TOY, learning_rate=1e-9)
+    start = read_start(weights_of(tmp_path, learned_from="others"), recipe)
+    trainer = Trainer(recipe, tmp_path / "run", start=start)
+    trainer.run(steps=1)
+    for name, value in trainer.network.state_dict().items():
+        if "running" not in name and value.is_floating_point():
+            assert torch.allclose(value, start.weights[name], atol=1e-6), name
+    state = load_state(tmp_path / "run")
+    assert state is not None and state["started_from"] == start.digest
+    assert state["learned_from"] == "others synthetic" and state["data"].endswith("trained on: toys")
+    check_resumes(recipe, tmp_path / "run", SyntheticSupply(), start)
+    with pytest.raises(InputError, match="begun from other weights"):
+        check_resumes(recipe, tmp_path / "run", SyntheticSupply())
+    resumed = Trainer(recipe, tmp_path / "run", start=start)
+    assert resumed.step == 1
+
+
+def test_weights_that_do_not_fit_are_no_start(tmp_path: Path) -> None:
+    path = weights_of(tmp_path)
+    with pytest.raises(InputError, match="some.pt are of a network 'tiny'; they must fit the recipe's, 'compact'"):
+        read_start(path, RECIPES["compact"])
+    with pytest.raises(InputError, match="only a network of ours"):
+        read_start(path, replace(RECIPES["compact"], model="unet-2d", volume_first=0.0))
+    read_start(path, replace(RECIPES["tiny"], switches={"affinity_reach": 0.0, "volume_only": True}))
+
+
+def test_a_plan_with_a_start_lets_no_branch_learn_first(tmp_path: Path) -> None:
+    path = weights_of(tmp_path, "compact")
+    plan = make_plan({"start": str(path)})
+    assert plan.recipe.volume_first == 0 < make_plan({}).recipe.volume_first
+    start = plan.begin()
+    assert start is not None and start.data == "toys"
+    assert make_plan({}).begin() is None

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from ichhpinet.checkpoint import load_checkpoint
+from ichhpinet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ichhpinet.errors import InputError
+from ichhpinet.networks import HPINet, ModelConfig
 from ichhpinet_workbench import train as command
 from ichhpinet_workbench.datasets import Manifest
 from ichhpinet_workbench.datasets.folds import learned_from, with_folds
@@ -28,6 +29,7 @@ from ichhpinet_workbench.training.engine import Engine, launched
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.recipe import RECIPES
 from ichhpinet_workbench.training.selection import Selection
+from ichhpinet_workbench.training.start import check_start, read_start
 from ichhpinet_workbench.training.supply import ManifestSupply, SyntheticSupply
 from ichhpinet_workbench.training.tables import append_row, cut_rows
 from workbench.tiny_sets import tiny_set
@@ -264,3 +266,14 @@ def test_weights_are_chosen_in_the_precision_of_the_training(tmp_path: Path, pre
     trainer.averaged.register_forward_hook(lambda *_: kinds.append((torch.ones(1, 1) @ torch.ones(1, 1)).dtype))
     trainer.validate()
     assert set(kinds) == {torch.bfloat16 if precision == "bf16" else torch.float32}
+
+
+def test_weights_that_have_learned_from_the_held_out_fold_are_no_start(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4)
+    config = ModelConfig.named("tiny")
+    weights, record = HPINet(config).state_dict(), {"learned_from": f"synthetic {learned_from(manifest, 1)}"}
+    save_checkpoint(tmp_path / "one.pt", Checkpoint(config, weights, record, 1.0))
+    start = read_start(tmp_path / "one.pt", RECIPES["tiny"])
+    check_start(ManifestSupply(manifest, 1, tmp_path / "cache", 0.0), start)
+    with pytest.raises(InputError, match="trained without fold 1 and have learned from fold 0"):
+        check_start(ManifestSupply(manifest, 0, tmp_path / "cache", 0.0), start)

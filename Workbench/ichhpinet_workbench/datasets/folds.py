@@ -70,6 +70,15 @@ def learned_from(manifest: Manifest, fold: int) -> str:
     return hashlib.sha256(names.encode()).hexdigest()
 
 
+def trained_without(manifest: Manifest, record: str, fold: int) -> int | None:
+    """Another fold of the manifest that weights were trained without: they have learned from `fold`. None: of none.
+
+    record: what they have learned from, as `learned_from` gives it; several with blanks between.
+    """
+    without = {learned_from(manifest, other): other for other in manifest.folds if other != fold}
+    return next((without[one] for one in record.split() if one in without), None)
+
+
 def regrouped(entries: Sequence[Entry]) -> tuple[list[Entry], int]:
     """Published splits with each patient in one only, and how many patients were moved.
 

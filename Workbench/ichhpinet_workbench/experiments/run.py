@@ -103,8 +103,9 @@ def _train_all(experiment: Experiment, setting: Setting, variants: Sequence[Vari
     """Every variant on every fold, all of them checked before the first starts."""
     plans = [_plan(setting, experiment, variant) for variant in variants]
     for plan, variant in zip(plans, variants, strict=True):
+        start = plan.begin()
         for folder, supply in plan.runs(variant_folder(setting, variant)):
-            check_resumes(plan.recipe, folder, supply)
+            check_resumes(plan.recipe, folder, supply, start)
             _check_budget(plan, folder)
     for plan, variant in zip(plans, variants, strict=True):
         train_variant(plan, variant_folder(setting, variant), engine)

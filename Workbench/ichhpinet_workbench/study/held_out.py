@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ichhpinet.errors import InputError
 
-from ..datasets.folds import learned_from
+from ..datasets.folds import trained_without
 from ..datasets.manifest import Manifest
 from ..peers.session import training_record
 from .contestants import WEIGHTS, Contestant, weights_path
@@ -19,14 +19,13 @@ def check_held_out(one: Contestant, manifest: Manifest, folds: Iterable[int]) ->
     """
     if one.kind != WEIGHTS:
         return
-    without = {learned_from(manifest, fold): fold for fold in manifest.folds}
     records: dict[str, str] = {}
     for fold in folds:
         source = one.source_of(fold)
         if source not in records:
             records[source] = str(training_record(weights_path(source)).get("learned_from", ""))
-        held_out = without.get(records[source])
-        if held_out not in (None, fold):
+        held_out = trained_without(manifest, records[source], fold)
+        if held_out is not None:
             raise InputError(
                 f"{one.name}: the weights for fold {fold} were trained without fold {held_out} and have learned from "
                 f"fold {fold}; write {{fold}} in their path, or judge --folds {held_out}"

@@ -30,6 +30,7 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
     record = {
         "data": run.get("data", SYNTHETIC),
         "learned_from": run.get("learned_from", ""),
+        "started_from": run.get("started_from", ""),
         "recipe": run["recipe"],
         "steps": best["step"],
         "minutes": best["minutes"],

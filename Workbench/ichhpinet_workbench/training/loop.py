@@ -24,6 +24,7 @@ from .networks import make_network
 from .partner import Partner
 from .recipe import Recipe
 from .selection import Selection
+from .start import Start, learned
 from .supply import Crops, Supply, SyntheticSupply
 from .tables import append_row, cut_rows
 
@@ -48,11 +49,13 @@ class Trainer:
         *,
         validate_minutes: float = 10.0,
         supply: Supply | None = None,
+        start: Start | None = None,
         engine: Engine | None = None,
         snapshots: int = 0,
     ) -> None:
-        """supply: data, None for synthetic heads. engine: where it runs, None for `device` alone.
+        """supply: data, None for synthetic heads. start: weights of a new run, None for fresh ones.
 
+        engine: where it runs, None for `device` alone.
         snapshots: how many times over the run the averaged weights are kept aside, for a look at how they became;
         0: as many as the recipe's soup is made from.
         """
@@ -62,6 +65,9 @@ class Trainer:
         self.device = self.engine.device
         torch.manual_seed(recipe.seed)
         self.network = make_network(recipe)
+        self._start = start
+        if start is not None:
+            self.network.load_state_dict(start.weights)
         channels_last(self.network)  # a step costs a tenth less on a CPU
         self.network.to(self.device)
         self.config: Any = self.network.config
@@ -99,7 +105,10 @@ class Trainer:
         modules = {"network": self.network, "averaged": self.averaged, "optimizer": self.optimizer}
         state = {name: module.state_dict() for name, module in modules.items()}
         about = {"recipe": self.recipe.to_dict(), "model": self.config.to_dict(), "data": self.supply.about}
-        about["learned_from"] = self.supply.identity
+        about["learned_from"] = learned(self.supply, self._start)
+        if self._start is not None:
+            about["started_from"] = self._start.digest
+            about["data"] += f"; started from weights trained on: {self._start.data}"
         save_state(self.folder, state | plain | about)
 
     def run(self, steps: int | None = None) -> None:

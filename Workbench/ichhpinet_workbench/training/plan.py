@@ -20,11 +20,12 @@ from .checkpoints import load_state
 from .engine import PRECISIONS
 from .networks import OURS, PEERS, make_network, peer_config
 from .recipe import BorderRecipe, Recipe, named_recipe
+from .start import Start, check_start, learned, read_start
 from .supply import ManifestSupply, Supply, SyntheticSupply
 from .values import typed, typed_fields
 
 ALL_FOLDS = "all"
-PLACES = ("manifest", "cache")
+PLACES = ("manifest", "cache", "start")
 PLANE = 16  # crops and windows are multiples of it in plane
 LEAST = {  # what a number of a recipe must at least be
     "seed": 0,
@@ -45,19 +46,27 @@ MAY_CHANGE = ("minutes", "steps", "workers", "pool", "uses")  # of a recipe, bet
 
 @dataclass(frozen=True)
 class Plan:
-    """manifest: None trains on synthetic heads alone. folds: empty without a manifest."""
+    """manifest: None trains on synthetic heads alone. folds: empty without a manifest.
+
+    start: a file of weights to begin with; None: fresh ones.
+    """
 
     recipe: Recipe
     manifest: Path | None = None
     folds: tuple[int, ...] = ()
     synthetic_share: float = 0.0
     cache: Path | None = None
+    start: Path | None = None
     device: str = "cpu"
     devices: int = 1
     nodes: int = 1
     precision: str = "bf16"
     snapshots: int = 0
     validate_minutes: float = 10.0
+
+    def begin(self) -> Start | None:
+        """The weights to start from. Raises InputError where they cannot be."""
+        return None if self.start is None else read_start(self.start, self.recipe)
 
     def runs(self, out: Path) -> Iterator[tuple[Path, Supply]]:
         """The folder and the data of each run: one, or one a fold."""
@@ -102,6 +111,8 @@ def make_plan(values: Mapping[str, Any], folder: Path = Path(".")) -> Plan:
         made = _place(name, value, folder) if name in PLACES else typed(name, getattr(plan, name), value)
         plan = replace(plan, **{name: made})
     _check_plan(plan)
+    if plan.start is not None:  # every part has learned already
+        plan = replace(plan, recipe=replace(plan.recipe, volume_first=0.0))
     return replace(plan, folds=_folds(plan, values.get("folds", ALL_FOLDS)))
 
 
@@ -144,15 +155,19 @@ def checked_recipe(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def check_resumes(recipe: Recipe, folder: Path, supply: Supply) -> None:
+def check_resumes(recipe: Recipe, folder: Path, supply: Supply, start: Start | None = None) -> None:
     """Raises InputError where the folder's run was begun with another recipe, and says which field, or on other cases.
 
     A run that goes on after its manifest was split anew would have learned from cases that are now held out.
     """
+    check_start(supply, start)
     state = load_state(folder)
     if state is None:
         return
-    if state.get("learned_from", supply.identity) != supply.identity:
+    if state.get("started_from", "") != ("" if start is None else start.digest):
+        raise InputError(f"the run in {folder.name} was begun from other weights: take another folder")
+    identity = learned(supply, start)
+    if state.get("learned_from", identity) != identity:
         raise InputError(f"the run in {folder.name} was begun on other cases ({state['data']}): take another folder")
     before, now = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
     differ = [name for name in now if name not in MAY_CHANGE and _plain(before[name]) != _plain(now[name])]
