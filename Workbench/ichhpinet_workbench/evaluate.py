@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from ichhpinet.errors import InputError
 from ichhpinet.metrics import dice, hd95_mm
 
 from .keptmasks import keep_mask, mask_path
-from .regions import Bool, bounding_box
+from .regions import Bool, bounding_box, under
 from .rounds import Predictor, Reader, Turn, play
 from .texture import noise_texture
 from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
@@ -142,9 +141,7 @@ def _share_mended(wrong: Bool, stroke: Bool, right: Bool) -> tuple[float, float]
     if box is None or not (stroke & wrong).any():
         return math.nan, math.nan
     wrong, stroke, right = wrong[box], stroke[box], right[box]
-    labels, _ = ndimage.label(wrong, np.ones((3, 3, 3)))
-    under = np.unique(labels[stroke & wrong])
-    component = np.isin(labels, under) & ~stroke
+    component = under(stroke, wrong) & ~stroke
     planes = stroke.any(axis=(1, 2))
     return _share(right[planes], component[planes]), _share(right, component)
 
