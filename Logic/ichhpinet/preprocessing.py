@@ -29,6 +29,7 @@ GEODESIC_SWEEPS = 4
 GEODESIC_BASE = 0.3  # a step through tissue just like the painted costs this share of its length
 GEODESIC_UNLIKE = 10.0  # and a step through tissue quite unlike it this much more
 GEODESIC_DECAY_MM = 15.0
+STROKE_REACHES = ("geodesic", "distance", "painted")  # how far a stroke speaks; what ships is the first
 REACH = 0.8  # the most that a stroke says about a voxel that it does not touch; 1 is kept for the stroke itself
 
 LIKENESS_BINS = 64  # of the densities in WINDOW_HU
@@ -158,20 +159,29 @@ def geodesic_mm(
 
 
 def stroke_maps(
-    image: torch.Tensor, painted: torch.Tensor, spacing_mm: torch.Tensor, between: Between = lambda: None
+    image: torch.Tensor,
+    painted: torch.Tensor,
+    spacing_mm: torch.Tensor,
+    between: Between = lambda: None,
+    reach: str = "geodesic",
 ) -> torch.Tensor:
     """What the branches are told of the strokes: foreground, background and likeness, the last three CHANNELS.
 
     A stroke's map is 1 under it, and falls with the distance along paths through tissue of the density painted: far
     over the lesion that it lies in, on every slice, and hardly beyond.
 
-    image: (B, d, h, w) normalised. painted: (B, 2, d, h, w) bool. spacing_mm: (B, 3).
+    image: (B, d, h, w) normalised. painted: (B, 2, d, h, w) bool. spacing_mm: (B, 3). reach: of STROKE_REACHES;
+    'distance' asks for no density (line sweeps then give the city-block distance), 'painted' says nothing beyond the
+    strokes: both for comparison.
     Returns: (B, 3, d, h, w) float32 in [0, 1]. No stroke: all 0. A stroke of one kind silences the other under it.
     """
     alike = likeness(image, painted)
-    unlike = torch.stack([1 - alike, alike], 1)
-    distance = geodesic_mm(GEODESIC_BASE + GEODESIC_UNLIKE * unlike.square(), painted, spacing_mm, between)
-    maps = REACH * torch.exp(-distance / GEODESIC_DECAY_MM)
+    if reach == "painted":
+        maps = torch.zeros_like(painted, dtype=alike.dtype)
+    else:
+        unlike = torch.stack([1 - alike, alike], 1)
+        cost = GEODESIC_BASE + GEODESIC_UNLIKE * unlike.square() if reach == "geodesic" else torch.ones_like(unlike)
+        maps = REACH * torch.exp(-geodesic_mm(cost, painted, spacing_mm, between) / GEODESIC_DECAY_MM)
     maps = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, maps))
     return torch.cat([maps, alike[:, None]], 1)
 

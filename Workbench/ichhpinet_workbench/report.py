@@ -12,6 +12,11 @@ Row = dict[str, Any]
 Results = Mapping[str, Sequence[Row]]  # method -> its rows
 RESAMPLES = 2000
 DROP = 0.03  # a round that lowers Dice by more than this is a fault
+HEARD = {"slice": 0.8, "3d": 0.5}  # of the wrong component under a stroke, right after the round
+HEARD_RULE = (
+    "Share of strokes in a missed (extra) component after which at least 80 % of it is right on the stroke's slice / "
+    "at least 50 % in 3D, without what was painted itself."
+)
 FALSE_ML = 0.5  # more than this proposed in a head without blood would be seen
 SHOWN_ROUNDS = (1, 3, 5, 8)
 MOST_DROPS = 40  # listed by name
@@ -51,6 +56,8 @@ def markdown(results: Results) -> str:
         "## How much a stroke does\n\nOf the missed (extra) component under a stroke, the share that is right after the"
         " round, without what was painted itself; mean over strokes.\n",
         effect_table(results),
+        f"## Strokes that are heard\n\n{HEARD_RULE}\n",
+        heard_table(results),
         f"## Rounds that lower a case's Dice by more than {DROP}\n",
         drop_table(results),
         below_table(results),
@@ -139,6 +146,26 @@ def effect_table(results: Results) -> str:
                 cells.append(" / ".join(shares) if shares[0] else "")
             lines.append([_name(method), what, *cells])
     return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
+
+
+def heard_table(results: Results) -> str:
+    """Share of strokes that are heard: at least HEARD of the component under them is right after the round."""
+    rounds = _rounds(results)
+    lines = []
+    for method, rows in results.items():
+        for what in ("missed", "extra"):
+            cells = []
+            for number in rounds:
+                at_round = [row for row in rows if row["round"] == number]
+                shares = [_share_of(at_round, f"{what}_{part}", least) for part, least in HEARD.items()]
+                cells.append(" / ".join(shares) if shares[0] else "")
+            lines.append([_name(method), what, *cells])
+    return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
+
+
+def _share_of(rows: Sequence[Row], column: str, least: float) -> str:
+    known = [row[column] for row in rows if math.isfinite(row.get(column, math.nan))]
+    return f"{np.mean([value >= least for value in known]):.2f}" if known else ""
 
 
 def drop_table(results: Results) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..errors import InputError
+from ..preprocessing import STROKE_REACHES
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,16 @@ class ModelConfig:
     Gaussian (as Seong et al., ECCV 2020); 0: anywhere alike, as published."""
     use_fusion: bool = True
     """False: the volume branch's features do not enter the mask decoder."""
+    stroke_reach: str = "geodesic"
+    """How far strokes speak beyond where they are painted: one of preprocessing.STROKE_REACHES."""
+    use_likeness: bool = True
+    """False: no branch is told how much a voxel's density is like the painted (strokes still reach along it)."""
 
     def __post_init__(self) -> None:
         if self.volume_only and self.slice_only:
             raise InputError("volume_only and slice_only are both set; at most one of them must be")
+        if self.stroke_reach not in STROKE_REACHES:
+            raise InputError(f"stroke_reach is {self.stroke_reach!r}; it must be one of {', '.join(STROKE_REACHES)}")
         if not 0 <= self.affinity_reach < math.inf:
             raise InputError(f"affinity_reach is {self.affinity_reach}; it must be 0 or more")
         if len(self.volume_pools) != len(self.volume_widths) - 1:

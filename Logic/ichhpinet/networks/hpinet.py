@@ -137,7 +137,10 @@ class HPINet(nn.Module):
         foreground, background = F.max_pool3d(inputs.painted.to(image.dtype), (1, 2, 2)).bool().unbind(1)
         painted = torch.stack([foreground, background & ~foreground], 1)
         scale = inputs.spacing_mm.new_tensor([1.0, 2.0, 2.0])
-        return image, stroke_maps(image, painted, inputs.spacing_mm * scale, between)
+        maps = stroke_maps(image, painted, inputs.spacing_mm * scale, between, self.config.stroke_reach)
+        if not self.config.use_likeness:
+            maps = torch.cat([maps[:, :2], torch.zeros_like(maps[:, 2:])], 1)
+        return image, maps
 
     def _volume(self, inputs: RoundInputs, prompts: tuple[Tensor, Tensor], tick: Tick) -> tuple[Tensor, list[Tensor]]:
         """VIM over all slices, in chunks with a halo where there are many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -153,6 +154,20 @@ def test_a_stroke_that_grows_takes_effect_though_all_else_stays(network: HPINet)
     more[:, 1] &= ~more[:, 0]
     changed = play(network, inputs._replace(painted=more), memory).logits
     assert not torch.equal(changed, play(network, inputs, memory).logits)
+
+
+@pytest.mark.parametrize("switch", [{"stroke_reach": "painted"}, {"stroke_reach": "distance"}, {"use_likeness": False}])
+def test_what_strokes_say_can_be_made_less_for_comparison(network: HPINet, switch: dict[str, object]) -> None:
+    inputs, memory = round_inputs()
+    whole = play(network, inputs, memory).logits
+    poorer = HPINet(dataclasses.replace(network.config, **switch)).eval()  # type: ignore[arg-type]
+    poorer.load_state_dict(network.state_dict())
+    assert not torch.equal(play(poorer, inputs, memory).logits, whole)
+
+
+def test_a_stroke_reach_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="stroke_reach is 'far'; it must be one of geodesic, distance, painted"):
+        ModelConfig.tiny(stroke_reach="far")
 
 
 def chunked(monkeypatch: pytest.MonkeyPatch, network: HPINet, halo: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -169,6 +171,15 @@ def test_a_stroke_map_falls_with_distance_and_tells_thick_slices_from_thin() -> 
     assert torch.all(row.diff() < 0)
     assert float(thick[0, 3, 6]) < float(thin[0, 3, 6])
     torch.testing.assert_close(thick[1], thin[1])
+
+
+def test_by_distance_a_stroke_reaches_over_any_density_and_as_painted_nowhere() -> None:
+    image, painted = two_densities(), painted_at((1, 3, 10))
+    far = stroke_maps(image, painted, SPACING, reach="distance")[0, 0]
+    assert float(far[1, 3, 5]) == pytest.approx(REACH * math.exp(-5 / 15), rel=1e-3)  # another density, 5 mm away
+    alone = stroke_maps(image, painted, SPACING, reach="painted")
+    assert torch.equal(alone[:, :2], painted.float())
+    assert torch.equal(alone[:, 2], stroke_maps(image, painted, SPACING)[:, 2])  # the likeness is told all the same
 
 
 def test_the_volumes_of_a_batch_do_not_see_each_other() -> None:

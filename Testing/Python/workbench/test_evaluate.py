@@ -13,7 +13,7 @@ from ichhpinet_workbench import report
 from ichhpinet_workbench.baselines import METHODS
 from ichhpinet_workbench.baselines.session import ClassicPredictor
 from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows
-from ichhpinet_workbench.report import below_table, dice_table, drops, group_table, interval, markdown
+from ichhpinet_workbench.report import below_table, dice_table, drops, group_table, heard_table, interval, markdown
 from ichhpinet_workbench.rounds import Reader, Turn, play
 from workbench.stand_in import StandIn, loaded, some_cases
 
@@ -227,3 +227,11 @@ def test_a_head_without_blood_is_judged_by_what_is_proposed():
     rows = judge(StandIn(), loaded(clean), SETUP)
     assert [row["round"] for row in rows] == [0] and rows[0]["truth_ml"] == 0 and rows[0]["kind"] == "none"
     assert judge(ClassicPredictor(METHODS["random_walker"]), loaded(clean), SETUP) == []
+
+
+def test_strokes_are_heard_when_enough_of_their_component_is_right_after_the_round() -> None:
+    shares = ((0.9, 0.4), (0.7, 0.6), (0.8, 0.5), (math.nan, math.nan))
+    rows = [{"round": 1, "missed_slice": one, "missed_3d": whole} for one, whole in shares]
+    lines = heard_table({"ichhpinet": rows}).splitlines()
+    assert lines[2] == "| ICH-HPINet | missed | 0.67 / 0.67 |"
+    assert lines[3] == "| ICH-HPINet | extra |  |"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("ablation", "loss-weights", "lambda", "interaction", "comparison", "analysis", "uncertainty")
+NAMES = ("ablation", "choices", "loss-weights", "lambda", "interaction", "comparison", "analysis", "uncertainty")
 
 
 def register(subparsers: Any) -> None:

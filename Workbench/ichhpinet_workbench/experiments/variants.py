@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ichhpinet.errors import InputError
 
+from ..losses import LossWeights
 from ..study import published
 from ..study.tables import LAMBDAS, LOSSES
 from ..training.networks import PEERS
@@ -39,7 +41,7 @@ class Experiment:
 
 def ablation(recipe: Recipe) -> list[Variant]:
     """Table 2, and the components of MPFFM: each switch of ModelConfig by itself."""
-    switches = {
+    switches: dict[str, tuple[dict[str, Any], str]] = {
         "volume-only": ({"volume_only": True}, "Volume-Pro"),
         "slice-only": ({"slice_only": True}, "Slice-Pro"),
         "no-memory": ({"use_memory": False}, "w/o Memory"),
@@ -48,6 +50,27 @@ def ablation(recipe: Recipe) -> list[Variant]:
     }
     made = [Variant(name, _switched(recipe, changes), shown) for name, (changes, shown) in switches.items()]
     return [*made, Variant(FULL, recipe, "ICH-HPINet")]
+
+
+def choices(recipe: Recipe) -> list[Variant]:
+    """What `compact` chose otherwise than the paper, or at all: the ablation's rows, and how it could have been."""
+    switches: dict[str, dict[str, Any]] = {
+        "affinity-anywhere": {"affinity_reach": 0.0},
+        "slice-by-slice": {"wave_slices": 1},
+        "all-slices-at-once": {"wave_slices": 1 << 20},
+        "strokes-as-painted": {"stroke_reach": "painted"},
+        "strokes-by-distance": {"stroke_reach": "distance"},
+        "no-likeness": {"use_likeness": False},
+        "pixels-0.8-mm": {"pixel_mm": 0.8},
+        "pixels-1.25-mm": {"pixel_mm": 1.25},
+    }
+    losses = {
+        "loss-as-published": LossWeights(),
+        "loss-heard-3": replace(recipe.loss, heard=3.0),
+    }
+    made = [Variant(name, _switched(recipe, changes)) for name, changes in switches.items()]
+    made += [Variant(name, replace(recipe, loss=weights)) for name, weights in losses.items()]
+    return [*made, *(replace(variant, shown="") for variant in ablation(recipe))]
 
 
 def loss_weights(recipe: Recipe) -> list[Variant]:
@@ -86,7 +109,7 @@ def comparison(recipe: Recipe) -> list[Variant]:
     return [Variant(FULL, recipe, "ICH-HPINet"), *peers]
 
 
-def _switched(recipe: Recipe, changes: dict[str, bool]) -> Recipe:
+def _switched(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Without a volume branch it cannot learn first; alone it needs no first."""
     one_branch = changes.keys() & {"slice_only", "volume_only"}
     volume_first = 0.0 if one_branch else recipe.volume_first
@@ -109,6 +132,7 @@ EXPERIMENTS = {
             published.TABLE_2,
             says=f"Paper: no affinity, {published.WITHOUT_AFFINITY}; no fusion, {published.WITHOUT_FUSION}.",
         ),
+        Experiment("choices", "What the compact network chose, each variant trained for equal time", choices),
         Experiment(
             "loss-weights",
             "Table 3: cross-entropy and Dice",

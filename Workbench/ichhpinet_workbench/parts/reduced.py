@@ -7,11 +7,8 @@ the most that the part can bring.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint
@@ -19,8 +16,6 @@ from ichhpinet.decision import lean
 from ichhpinet.predictor import Predictor
 
 from .names import PARTS, WHOLE
-
-Prompts = Callable[..., tuple[Tensor, Tensor]]  # image and stroke maps on the volume grid, see HPINet
 
 
 class Reduced(Predictor):
@@ -32,20 +27,6 @@ class Reduced(Predictor):
         self._network.config = replace(self._network.config, **PARTS[part].switches)
         if part == "head":
             self._network.boundary = None
-        if part in ("paths", "likeness"):
-            self._network._volume_prompts = self._prompts_of(self._network._volume_prompts)  # type: ignore[method-assign]
-
-    def _prompts_of(self, tell: Prompts) -> Prompts:
-        """The network's stroke maps, poorer."""
-
-        def told(*given: Any) -> tuple[Tensor, Tensor]:
-            image, maps = tell(*given)
-            strokes, likeness = maps[:, :2], maps[:, 2:]
-            if self._part == "paths":
-                return image, torch.cat([strokes * (strokes == 1), likeness], 1)
-            return image, torch.cat([strokes, torch.zeros_like(likeness)], 1)
-
-        return told
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..datasets.manifest import Manifest
 from ..ledger import plain
+from ..report import HEARD_RULE, heard_table
 from . import published
 from .failures import kept_failures
 from .names import label
@@ -36,7 +37,7 @@ Row = dict[str, Any]
 Results = Mapping[str, Sequence[Row]]
 COLUMNS = (
     "method case dataset patient fold kind round painted dice jaccard hausdorff_mm hd95_mm mae mask_ml truth_ml "
-    "error_ml seconds"
+    "error_ml seconds missed_slice missed_3d extra_slice extra_3d"
 ).split()
 HARD_SHARE = 0.5  # Table 6's "some samples": here the half with the lowest Dice after the first round
 VARIANT_TABLES = (
@@ -165,6 +166,7 @@ def _statistics(study: Study, last: int) -> list[str]:
         *_section("Dice by round", intervals_table(results, "dice")),
         *_section("HD95 by round, mm", intervals_table(results, "hd95_mm", 1)),
         *_section("Rounds, time, empty masks", effort_table(results)),
+        *_section("Strokes that are heard", heard_table(results), HEARD_RULE),
         *_section(f"Volumes after round {last}", volume_table(results, last), "![agreement](bland-altman.png)"),
         *_section(f"Tests after round {last}", tests_table(results, study.reference, last)),
         "## Worst cases\n",

@@ -16,6 +16,7 @@ from ichhpinet.volume import CTVolume
 
 from ..datasets.loading import load_entry
 from ..datasets.manifest import Entry, Manifest
+from ..evaluate import effects
 from ..keptmasks import keep_mask, mask_path
 from ..ledger import Ledger
 from ..parallel import each
@@ -173,4 +174,5 @@ def _rounds(session: Any, volume: CTVolume, truth: Bool, brain: Bool, job: Job) 
     for turn in play(session, volume, truth, brain, job.rules.rounds, seed, job.rules.reader):
         if last is None or turn.painted:  # a satisfied radiologist leaves the mask, and its scores, as they are
             last = scores(turn.mask, truth, volume.spacing_mm)
-        yield {"round": turn.number, "painted": int(turn.painted), "seconds": turn.seconds} | last, turn.mask
+        about = {"round": turn.number, "painted": int(turn.painted), "seconds": turn.seconds}
+        yield about | last | effects(turn, truth), turn.mask

@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet_workbench.experiments import analysis, command, run
 from ichhpinet_workbench.experiments.variants import EXPERIMENTS, Variant
+from ichhpinet_workbench.training.recipe import named_recipe
 from workbench.tiny_sets import tiny_set
 
 SMALL = ["--recipe", "tiny", "--crop", "4", "32", "32", "--minutes", "60", "--steps-in-all", "2", "--rounds", "1"]
@@ -49,6 +51,25 @@ def test_ablation_gives_table_two_with_the_papers_rows_and_two_more(heads: Path,
     text = experiment("ablation", heads, tmp_path, "--folds", 0)
     assert rows_of(text) == ["Volume-Pro", "Slice-Pro", "w/o Memory", "no-affinity", "no-fusion", "ICH-HPINet"]
     assert "Trained here: 6 runs" in text and "Dice -6.7 %" in text
+
+
+def test_choices_train_the_ablation_and_how_it_could_have_been(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = EXPERIMENTS["choices"]
+    names = [variant.name for variant in chosen.variants(named_recipe("compact"))]
+    assert len(names) == len(set(names)) == 16 and names[-1] == "ichhpinet" and "volume-only" in names
+
+    def some(recipe: Any) -> list[Variant]:
+        wanted = ("strokes-as-painted", "pixels-1.25-mm", "loss-heard-3", "ichhpinet")
+        return [variant for variant in chosen.variants(recipe) if variant.name in wanted]
+
+    monkeypatch.setitem(EXPERIMENTS, "choices", replace(chosen, variants=some))
+    text = experiment("choices", heads, tmp_path, "--folds", 0)
+    assert text.startswith("# What the compact network chose") and "Trained here: 4 runs" in text
+    assert "## Strokes that are heard" in text
+    assert text.count("| strokes-as-painted |") >= 3
+    assert (tmp_path / "variants" / "loss-heard-3" / "fold-0" / "weights.pt").exists()
 
 
 def test_interaction_gives_tables_five_and_six_and_does_nothing_twice(
