@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
 from ichhpinet.networks.mpffm import SliceFeatures
 from ichhpinet.preprocessing import working_grid, working_image
+from ichhpinet.proposal import dots
 from ichhpinet.resources import bundled_weights
 from ichhpinet.volume import CTVolume
 
@@ -161,12 +162,28 @@ class Predictor:
         inputs = RoundInputs(encoded.image, before, strokes, slices, spacing.to(self.device))
         outputs = self._network(inputs, encoded.features, memory, tick)
         logits, volume = outputs.logits[0] / self._temperature, outputs.volume_logits
-        if bool(painted[0].any()):  # a proposal must not lean: there may be no blood at all
+        if bool(painted[0].any()):  # without a stroke there may be no blood at all
             logits = logits + self._line(logits, boldness)
         probability = torch.sigmoid(logits).cpu()
         if volume is None:
             return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
+
+    def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
+        """A round without strokes, and where it sees blood another from nothing, with dots of its own (`proposal`).
+
+        The memory stays empty: it is for slices that a person has corrected. Raises what `tick` raises.
+        """
+        nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
+        painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
+        untouched = painted[0].flatten(1).any(1)
+        first = self.compute_round(encoded, nothing, painted, untouched, memory, lambda done: tick(0.5 * done))
+        painted[0] = dots(first.probability)
+        touched = painted[0].flatten(1).any(1)
+        if not bool(touched.any()):
+            return first
+        second = self.compute_round(encoded, nothing, painted, touched, memory, lambda done: tick(0.5 + 0.5 * done))
+        return replace(second, memory=memory)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""

@@ -102,7 +102,10 @@ class Session:
         return self._round(strokes, progress, cancel)
 
     def propose(self, progress: Progress | None = None, cancel: Cancel | None = None) -> RoundResult:
-        """A first round with no strokes at all. Raises: InputError where there is a round already, Cancelled."""
+        """A first round with no strokes at all; where blood is seen the network looks again, see `proposal`.
+
+        Raises: InputError where there is a round already, Cancelled.
+        """
         if self._current is not None:
             raise InputError(f"a proposal starts a line of rounds; this one is at round {self._current}: undo it first")
         return self._round(Scribbles(np.zeros(self.volume.shape, bool)), progress, cancel)
@@ -140,9 +143,11 @@ class Session:
             if before.corrected:  # a proposal is timid on purpose: to contradict it says nothing about the line
                 bold = boldness(before.boldness, previous, new, grid.pixel_mm**2)
         touched = new.any(0).flatten(1).any(1)
-        arrays = self._predictor.compute_round(
-            self._encoded, previous, painted, touched, memory, lambda fraction: tick(0.05 + 0.9 * fraction), bold
-        )
+        within = partial(_within, tick)
+        if strokes.is_empty:
+            arrays = self._predictor.compute_proposal(self._encoded, within)
+        else:
+            arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))
@@ -238,6 +243,11 @@ class Session:
         session._states, session._current = dict(saved.states), saved.current
         session._past, session._future = list(saved.past), list(saved.future)
         return session
+
+
+def _within(tick: Callable[[float], None], fraction: float) -> None:
+    """The network's share of a round's progress."""
+    tick(0.05 + 0.9 * fraction)
 
 
 def _newest(foreground: Masks, background: Masks, new_fg: Masks, new_bg: Masks) -> tuple[Masks, Masks]:

@@ -74,9 +74,9 @@ def test_strokes_are_obeyed_outside_of_the_head_too(predictor: Predictor) -> Non
 
 
 def test_a_stroke_undone_is_no_longer_obeyed_and_one_redone_is(session: Session) -> None:
-    base = session.propose()
-    voxel = tuple(int(v) for v in np.argwhere(~base.mask)[0])
-    session.refine(foreground(voxel))  # type: ignore[arg-type]
+    voxel = (2, 3, 3)
+    session.refine(hp.Scribbles(None, stroke(voxel)))
+    session.refine(foreground(voxel))
     session.undo()
     assert not session.rounds[-1].mask[voxel]
     session.redo()
