@@ -178,7 +178,7 @@ class Predictor:
         painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
         untouched = painted[0].flatten(1).any(1)
         first = self.compute_round(encoded, nothing, painted, untouched, memory, lambda done: tick(0.5 * done))
-        painted[0] = dots(first.probability)
+        painted[0] = dots(first.probability, encoded.grid.spacing_mm)
         touched = painted[0].flatten(1).any(1)
         if not bool(touched.any()):
             return first

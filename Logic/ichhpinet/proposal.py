@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ichhpinet.itk import simpleitk
 
-SEEN = 0.2  # no voxel more likely than this: nothing is seen. Heads without blood stay below 0.03
-SURE = 0.5  # a dot lies where blood is so likely, or half as likely as it is anywhere
+SEEN = 0.2  # blood as likely as this is seen,
+LEAST_ML = 0.15  # where there is so much of it: calcification and streaks can look like a little less
 DOT_VOXELS = 12  # of the working grid: a stroke of about 4 mm
-FEWEST_VOXELS = 4  # what is smaller gets no dot
 MOST_DOTS = 20
 
 
-def dots(probability: Tensor) -> Tensor:
+def dots(probability: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
     Told of a stroke, the network knows what density to look for (`preprocessing.stroke_maps`); without one it is timid,
@@ -25,15 +26,13 @@ def dots(probability: Tensor) -> Tensor:
     """
     likely = probability.numpy()
     painted = np.zeros(likely.shape, bool)
-    most = float(likely.max())
-    if most < SEEN:
-        return torch.from_numpy(painted)
     sitk = simpleitk()
-    places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= min(SURE, most / 2)).astype(np.uint8)), True)
-    labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, FEWEST_VOXELS))  # the largest first
+    places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= SEEN).astype(np.uint8)), True)
+    fewest = math.ceil(LEAST_ML * 1000 / math.prod(spacing_mm))
+    labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
     for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
         inside = np.where(labels == place, likely, 0)
         index = int(inside.sum((1, 2)).argmax())
-        fewest = np.sort(inside[index].ravel())[-DOT_VOXELS:].min()
-        painted[index] |= inside[index] >= max(float(fewest), SEEN / 4)
+        least = max(SEEN, float(np.sort(inside[index].ravel())[-DOT_VOXELS:].min()))
+        painted[index] |= inside[index] >= least
     return torch.from_numpy(painted)

@@ -15,9 +15,10 @@ import ichhpinet as hp
 from core.engine import QuickPredictor, small_ct
 from ichhpinet.networks import Memory
 from ichhpinet.predictor import RoundArrays
-from ichhpinet.proposal import DOT_VOXELS, FEWEST_VOXELS, MOST_DOTS, SEEN, dots
+from ichhpinet.proposal import DOT_VOXELS, LEAST_ML, MOST_DOTS, SEEN, dots
 
 GRID = (4, 16, 16)
+SPACING = (5.0, 1.0, 1.0)
 
 
 def seen(*places: tuple[int, slice, slice, float]) -> Tensor:
@@ -29,35 +30,40 @@ def seen(*places: tuple[int, slice, slice, float]) -> Tensor:
 
 
 def test_each_place_gets_a_dot_on_the_slice_that_shows_most_of_it() -> None:
-    large, small = slice(1, 7), slice(10, 12)
+    large, small = slice(1, 7), slice(10, 16)
     probability = seen((1, large, large, 0.6), (2, large, large, 0.9), (0, small, small, 0.7))
-    probability[2, 3:6, 3:6] = 0.95
-    painted = dots(probability)
+    probability[2, 3:5, 3:5] = 0.95
+    painted = dots(probability, SPACING)
     assert painted.dtype == torch.bool and painted.shape == GRID
     assert not painted[1].any() and not painted[3].any()
-    assert DOT_VOXELS <= int(painted[2].sum()) and painted[2, 3:6, 3:6].all()
-    assert int(painted[0].sum()) == 4
+    assert DOT_VOXELS <= int(painted[2].sum()) and painted[2, 3:5, 3:5].all()
+    assert painted[0, small, small].any()
 
 
-def test_nothing_seen_is_no_dot_and_a_faint_place_is_one() -> None:
-    block = slice(4, 8)
-    assert not dots(seen((1, block, block, SEEN - 0.01))).any()
-    assert dots(seen((1, block, block, SEEN + 0.01))).any()
-    assert not dots(torch.zeros(GRID)).any()
+def test_a_dot_is_the_likeliest_voxels_of_its_slice() -> None:
+    probability = seen((1, slice(0, 10), slice(0, 10), 0.3))
+    probability[1, :10, :10] += torch.arange(100).view(10, 10) / 1000
+    painted = dots(probability, SPACING)
+    assert int(painted.sum()) == DOT_VOXELS
+    assert float(probability[painted].min()) > float(probability[1, :10, :10][~painted[1, :10, :10]].max())
 
 
-def test_specks_get_none() -> None:
-    assert not dots(seen((1, slice(4, 5), slice(4, 4 + FEWEST_VOXELS - 1), 0.9))).any()
+def test_what_is_faint_or_small_gets_no_dot() -> None:
+    block = slice(4, 10)  # 36 voxels of 5 mm3
+    assert not dots(seen((1, block, block, SEEN - 0.01)), SPACING).any()
+    assert dots(seen((1, block, block, SEEN + 0.01)), SPACING).any()
+    assert 36 * 0.005 > LEAST_ML > 36 * 0.0025
+    assert not dots(seen((1, block, block, 0.99)), (2.5, 1.0, 1.0)).any()
+    assert not dots(torch.zeros(GRID), SPACING).any()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_dots_lie_where_blood_is_likely_and_are_few(seed: int) -> None:
-    probability = torch.rand(GRID, generator=torch.Generator().manual_seed(seed % 2**31)) ** 4
-    painted = dots(probability)
-    if painted.any():
-        assert float(probability[painted].min()) >= min(0.5, float(probability.max()) / 2)
-        assert int(painted.flatten(1).any(1).sum()) <= MOST_DOTS
+def test_dots_lie_where_blood_is_seen_and_on_few_slices(seed: int) -> None:
+    probability = torch.rand(GRID, generator=torch.Generator().manual_seed(seed % 2**31)) ** 3
+    painted = dots(probability, SPACING)
+    assert not painted.any() or float(probability[painted].min()) >= SEEN
+    assert int(painted.flatten(1).any(1).sum()) <= MOST_DOTS
 
 
 class Seer(QuickPredictor):
@@ -83,7 +89,7 @@ class Seer(QuickPredictor):
         tick(0.0)
         tick(1.0)
         probability = torch.zeros(encoded.grid.shape)
-        probability[2, 4:9, 4:9] = 0.9 if painted.any() else self.likely
+        probability[1:4, 4:12, 4:12] = 0.9 if painted.any() else self.likely
         corrected = memory.corrected | touched[None]
         return RoundArrays(probability, None, Memory(corrected, probability[None]))
 
@@ -93,7 +99,7 @@ def test_where_blood_is_seen_a_proposal_looks_again_with_a_dot_there() -> None:
     session = predictor.open(small_ct())
     result = session.propose(progress=lambda fraction, _: progress.append(fraction))
     first, second = predictor.asked
-    assert not first.any() and second[0, 2, 4:9, 4:9].any() and not second[1].any()
+    assert not first.any() and second[0, 1:4, 4:12, 4:12].any() and not second[1].any()
     assert result.mask.any() and float(np.asarray(result.probability).max()) > 0.8
     assert result.scribbles.is_empty and result.corrected_slices == ()  # nobody has painted anything
     assert progress == sorted(progress) and progress[-1] == 1.0
