@@ -58,7 +58,7 @@ def test_choices_train_the_ablation_and_how_it_could_have_been(
 ) -> None:
     chosen = EXPERIMENTS["choices"]
     names = [variant.name for variant in chosen.variants(named_recipe("compact"))]
-    assert len(names) == len(set(names)) == 16 and names[-1] == "ichhpinet" and "volume-only" in names
+    assert len(names) == len(set(names)) == 14 and names[-1] == "ichhpinet" and "volume-only" in names
 
     def some(recipe: Any) -> list[Variant]:
         wanted = ("strokes-as-painted", "pixels-1.25-mm", "loss-heard-3", "ichhpinet")
