@@ -102,10 +102,7 @@ class Session:
         return self._round(strokes, progress, cancel)
 
     def propose(self, progress: Progress | None = None, cancel: Cancel | None = None) -> RoundResult:
-        """A first round with no strokes at all; where blood is seen the network looks again, see `proposal`.
-
-        Raises: InputError where there is a round already, Cancelled.
-        """
+        """A first round with no strokes at all. Raises: InputError where there is a round already, Cancelled."""
         if self._current is not None:
             raise InputError(f"a proposal starts a line of rounds; this one is at round {self._current}: undo it first")
         return self._round(Scribbles(np.zeros(self.volume.shape, bool)), progress, cancel)
@@ -144,8 +141,8 @@ class Session:
                 bold = boldness(before.boldness, previous, new, grid.pixel_mm**2)
         touched = new.any(0).flatten(1).any(1)
         within = partial(_within, tick)
-        if strokes.is_empty:
-            arrays = self._predictor.compute_proposal(self._encoded, within)
+        if before is None:
+            arrays = self._predictor.compute_first(self._encoded, painted, touched, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         probability = to_bytes(arrays.probability)

@@ -1,4 +1,8 @@
-"""Where a proposal paints for itself: dots in the midst of what a look without strokes takes for blood."""
+"""Where the network paints for itself: dots in the midst of what it takes for blood and nobody has painted on.
+
+Told of a stroke, it knows what density to look for (`preprocessing.stroke_maps`); where there is none it is timid, and
+sees the core of a bleed alone.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,25 @@ DOT_VOXELS = 12  # of the working grid: a stroke of about 4 mm
 MOST_DOTS = 20
 
 
-def dots(probability: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+def dots(probability: Tensor, strokes: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
-    Told of a stroke, the network knows what density to look for (`preprocessing.stroke_maps`); without one it is timid,
-    and sees the core of a bleed alone. Larger dots, and a look at the result without them, were no better.
+    A place in which a stroke lies gets none: a person has spoken there. Larger dots were no better.
 
-    probability: (d, h, w) of a round without strokes. Returns: (d, h, w) bool; empty where nothing is seen.
+    probability: (d, h, w). strokes: (d, h, w) bool, of both kinds. Returns: (d, h, w) bool; often empty.
     """
-    likely = probability.numpy()
-    painted = np.zeros(likely.shape, bool)
+    likely, spoken = probability.numpy(), strokes.numpy()
+    found = np.zeros(likely.shape, bool)
     sitk = simpleitk()
     places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= SEEN).astype(np.uint8)), True)
     fewest = math.ceil(LEAST_ML * 1000 / math.prod(spacing_mm))
     labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
     for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
-        inside = np.where(labels == place, likely, 0)
+        there = labels == place
+        if (there & spoken).any():
+            continue
+        inside = np.where(there, likely, 0)
         index = int(inside.sum((1, 2)).argmax())
         least = max(SEEN, float(np.sort(inside[index].ravel())[-DOT_VOXELS:].min()))
-        painted[index] |= inside[index] >= least
-    return torch.from_numpy(painted)
+        found[index] |= inside[index] >= least
+    return torch.from_numpy(found)
