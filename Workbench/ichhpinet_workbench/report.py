@@ -18,6 +18,8 @@ HEARD_RULE = (
     "at least 50 % in 3D, without what was painted itself."
 )
 FALSE_ML = 0.5  # more than this proposed in a head without blood would be seen
+SMALL_DROP = 0.02  # a case should have no round that loses more
+LARGE_ML = 5.0  # a bleed that a proposal should find
 SHOWN_ROUNDS = (1, 3, 5, 8)
 MOST_DROPS = 40  # listed by name
 BELOW = 0.02  # ending a round so far below another method is worth a look
@@ -76,14 +78,14 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, floa
     return float(known.mean()), float(low), float(high)
 
 
-def drops(rows: Sequence[Row]) -> list[tuple[str, int, float, float]]:
-    """(case, round, Dice before, Dice after) of every round that lowered a case's Dice by more than DROP."""
+def drops(rows: Sequence[Row], least: float = DROP) -> list[tuple[str, int, float, float]]:
+    """(case, round, Dice before, Dice after) of every round that lowered a case's Dice by more than `least`."""
     found, before = [], {}
     for row in rows:
         if row["round"] < 1:
             continue
         last = before.get(row["case"], 0.0)
-        if row["dice"] < last - DROP:
+        if row["dice"] < last - least:
             found.append((row["case"], int(row["round"]), last, row["dice"]))
         before[row["case"]] = row["dice"]
     return found
@@ -175,12 +177,16 @@ def drop_table(results: Results) -> str:
         found = drops(rows)
         later = sum(row["round"] > 1 and row["painted"] > 0 for row in rows)
         worst = min((after - before for _, _, before, after in found), default=0.0)
-        lines.append([_name(method), f"{len(found)} of {later}", f"{worst:.2f}" if found else ""])
+        hurt = {case for case, *_ in drops(rows, SMALL_DROP)}
+        cases = {row["case"] for row in rows if row["round"] > 0}
+        told = f"{len(found)} of {later}", f"{worst:.2f}" if found else "", f"{len(hurt)} of {len(cases)}"
+        lines.append([_name(method), *told])
         if method == NETWORK:
             listed = [f"- {case}, round {n}: {before:.2f} → {after:.2f}" for case, n, before, after in found]
     if len(listed) > MOST_DROPS:
         listed = [*listed[:MOST_DROPS], f"- and {len(listed) - MOST_DROPS} more"]
-    return _table(["method", "rounds that did harm", "worst"], lines) + "\n" + "\n".join(listed) + "\n"
+    heads = ["method", "rounds that did harm", "worst", f"cases with a round that lost more than {SMALL_DROP}"]
+    return _table(heads, lines) + "\n" + "\n".join(listed) + "\n"
 
 
 def below_table(results: Results) -> str:
@@ -213,12 +219,14 @@ def proposal_table(results: Results) -> str:
         if proposed:
             blood = [row["dice"] for row in proposed if row["truth_ml"] > 0]
             clean = [row["mask_ml"] for row in proposed if row["truth_ml"] == 0]
+            large = [row["dice"] for row in proposed if row["truth_ml"] > LARGE_ML]
             false = f"{sum(ml > FALSE_ML for ml in clean)} of {len(clean)}"
             largest = f"{max(clean):.2f}" if clean else ""
-            lines.append([_name(method), _with_interval(blood), _mean(clean, 2), largest, false])
+            lines.append([_name(method), _with_interval(blood), _with_interval(large), _mean(clean, 2), largest, false])
     if not lines:
         return ""
-    heads = ["method", "Dice, heads with blood", "mean ml, without blood", "largest ml", f"above {FALSE_ML} ml"]
+    heads = ["method", "Dice, heads with blood", f"over {LARGE_ML:g} ml", "mean ml, without blood"]
+    heads += ["largest ml", f"above {FALSE_ML} ml"]
     return "## Proposed without a stroke\n\n" + _table(heads, lines)
 
 

@@ -13,7 +13,17 @@ from ichhpinet_workbench import report
 from ichhpinet_workbench.baselines import METHODS
 from ichhpinet_workbench.baselines.session import ClassicPredictor
 from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows
-from ichhpinet_workbench.report import below_table, dice_table, drops, group_table, heard_table, interval, markdown
+from ichhpinet_workbench.report import (
+    below_table,
+    dice_table,
+    drop_table,
+    drops,
+    group_table,
+    heard_table,
+    interval,
+    markdown,
+    proposal_table,
+)
 from ichhpinet_workbench.rounds import Reader, Turn, play
 from workbench.stand_in import StandIn, loaded, some_cases
 
@@ -235,3 +245,12 @@ def test_strokes_are_heard_when_enough_of_their_component_is_right_after_the_rou
     lines = heard_table({"ichhpinet": rows}).splitlines()
     assert lines[2] == "| ICH-HPINet | missed | 0.67 / 0.67 |"
     assert lines[3] == "| ICH-HPINet | extra |  |"
+
+
+def test_the_report_says_how_many_cases_lose_a_little_and_what_is_proposed_in_large_bleeds() -> None:
+    rows = [{"case": "a", "round": n, "dice": d, "painted": 1} for n, d in ((1, 0.9), (2, 0.875), (3, 0.82))]
+    rows += [{"case": "b", "round": n, "dice": d, "painted": 1} for n, d in ((1, 0.5), (2, 0.485), (3, 0.9))]
+    assert "| ICH-HPINet | 1 of 4 | -0.06 | 1 of 2 |" in drop_table({"ichhpinet": rows})
+    proposed = [{"round": 0, "dice": dice, "truth_ml": ml, "mask_ml": ml} for dice, ml in ((0.2, 4.9), (0.8, 5.1))]
+    text = proposal_table({"ichhpinet": proposed})
+    assert "| ICH-HPINet | 0.500 [0.200, 0.800] | 0.800 [0.800, 0.800] |" in text
