@@ -55,7 +55,7 @@ def ablation(recipe: Recipe) -> list[Variant]:
 def choices(recipe: Recipe) -> list[Variant]:
     """What `compact` chose otherwise than the paper, or at all: the ablation's rows, and how it could have been.
 
-    Propagation alone is left out: it needs more strokes than are judged. So are finer pixels: half as slow again.
+    Two are left out: propagation alone, which is of the ablation, and finer pixels, with which a round takes longer.
     """
     switches: dict[str, dict[str, Any]] = {
         "affinity-anywhere": {"affinity_reach": 0.0},
