@@ -169,23 +169,21 @@ class Predictor:
             return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
 
-    def compute_first(
-        self, encoded: EncodedVolume, painted: Tensor, touched: Tensor, tick: Callable[[float], None]
-    ) -> RoundArrays:
-        """The first round, or a proposal (no strokes). What it sees apart from the strokes, it looks at again.
+    def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
+        """A round without strokes, and where it sees blood another from nothing, with dots of its own (`secondlook`).
 
-        The second look begins from nothing too, with dots of the network's own (`secondlook`); the memory is that of
-        the first: it is for slices that a person has corrected. painted, touched: as in `compute_round`. Raises what
-        `tick` raises.
+        The memory stays empty: it is for slices that a person has corrected. Raises what `tick` raises.
         """
         nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
-        first = self.compute_round(encoded, nothing, painted, touched, memory, lambda done: tick(0.5 * done))
-        own = dots(first.probability, painted.any(0), encoded.grid.spacing_mm)
-        if not bool(own.any()):
+        painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
+        untouched = painted[0].flatten(1).any(1)
+        first = self.compute_round(encoded, nothing, painted, untouched, memory, lambda done: tick(0.5 * done))
+        painted[0] = dots(first.probability, encoded.grid.spacing_mm)
+        touched = painted[0].flatten(1).any(1)
+        if not bool(touched.any()):
             return first
-        both, where = torch.stack([painted[0] | own, painted[1]]), touched | own.flatten(1).any(1)
-        second = self.compute_round(encoded, nothing, both, where, memory, lambda done: tick(0.5 + 0.5 * done))
-        return replace(second, memory=first.memory)
+        second = self.compute_round(encoded, nothing, painted, touched, memory, lambda done: tick(0.5 + 0.5 * done))
+        return replace(second, memory=memory)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""

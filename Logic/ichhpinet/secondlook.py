@@ -1,7 +1,7 @@
-"""Where the network paints for itself: dots in the midst of what it takes for blood and nobody has painted on.
+"""Where a proposal paints for itself: dots in the midst of what a look without strokes takes for blood.
 
-Told of a stroke, it knows what density to look for (`preprocessing.stroke_maps`); where there is none it is timid, and
-sees the core of a bleed alone.
+Told of a stroke, the network knows what density to look for (`preprocessing.stroke_maps`); without one it is timid, and
+sees the core of a bleed alone. In a round with strokes such dots made false places whole as well, and were left out.
 """
 
 from __future__ import annotations
@@ -20,24 +20,19 @@ DOT_VOXELS = 12  # of the working grid: a stroke of about 4 mm
 MOST_DOTS = 20
 
 
-def dots(probability: Tensor, strokes: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+def dots(probability: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
-    A place in which a stroke lies gets none: a person has spoken there. Larger dots were no better.
-
-    probability: (d, h, w). strokes: (d, h, w) bool, of both kinds. Returns: (d, h, w) bool; often empty.
+    Larger dots were no better. probability: (d, h, w). Returns: (d, h, w) bool; empty where nothing is seen.
     """
-    likely, spoken = probability.numpy(), strokes.numpy()
+    likely = probability.numpy()
     found = np.zeros(likely.shape, bool)
     sitk = simpleitk()
     places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= SEEN).astype(np.uint8)), True)
     fewest = math.ceil(LEAST_ML * 1000 / math.prod(spacing_mm))
     labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
     for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
-        there = labels == place
-        if (there & spoken).any():
-            continue
-        inside = np.where(there, likely, 0)
+        inside = np.where(labels == place, likely, 0)
         index = int(inside.sum((1, 2)).argmax())
         least = max(SEEN, float(np.sort(inside[index].ravel())[-DOT_VOXELS:].min()))
         found[index] |= inside[index] >= least

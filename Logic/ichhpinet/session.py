@@ -141,8 +141,8 @@ class Session:
                 bold = boldness(before.boldness, previous, new, grid.pixel_mm**2)
         touched = new.any(0).flatten(1).any(1)
         within = partial(_within, tick)
-        if before is None:
-            arrays = self._predictor.compute_first(self._encoded, painted, touched, within)
+        if strokes.is_empty:
+            arrays = self._predictor.compute_proposal(self._encoded, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         probability = to_bytes(arrays.probability)

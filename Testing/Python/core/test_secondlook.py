@@ -19,7 +19,6 @@ from ichhpinet.secondlook import DOT_VOXELS, LEAST_ML, MOST_DOTS, SEEN, dots
 
 GRID = (4, 16, 16)
 SPACING = (5.0, 1.0, 1.0)
-NONE = torch.zeros(GRID, dtype=torch.bool)  # no strokes
 
 
 def seen(*places: tuple[int, slice, slice, float]) -> Tensor:
@@ -34,7 +33,7 @@ def test_each_place_gets_a_dot_on_the_slice_that_shows_most_of_it() -> None:
     large, small = slice(1, 7), slice(10, 16)
     probability = seen((1, large, large, 0.6), (2, large, large, 0.9), (0, small, small, 0.7))
     probability[2, 3:5, 3:5] = 0.95
-    painted = dots(probability, NONE, SPACING)
+    painted = dots(probability, SPACING)
     assert painted.dtype == torch.bool and painted.shape == GRID
     assert not painted[1].any() and not painted[3].any()
     assert DOT_VOXELS <= int(painted[2].sum()) and painted[2, 3:5, 3:5].all()
@@ -44,35 +43,27 @@ def test_each_place_gets_a_dot_on_the_slice_that_shows_most_of_it() -> None:
 def test_a_dot_is_the_likeliest_voxels_of_its_slice() -> None:
     probability = seen((1, slice(0, 10), slice(0, 10), 0.3))
     probability[1, :10, :10] += torch.arange(100).view(10, 10) / 1000
-    painted = dots(probability, NONE, SPACING)
+    painted = dots(probability, SPACING)
     assert int(painted.sum()) == DOT_VOXELS
     assert float(probability[painted].min()) > float(probability[1, :10, :10][~painted[1, :10, :10]].max())
 
 
 def test_what_is_faint_or_small_gets_no_dot() -> None:
     block = slice(4, 10)  # 36 voxels of 5 mm3
-    assert not dots(seen((1, block, block, SEEN - 0.01)), NONE, SPACING).any()
-    assert dots(seen((1, block, block, SEEN + 0.01)), NONE, SPACING).any()
+    assert not dots(seen((1, block, block, SEEN - 0.01)), SPACING).any()
+    assert dots(seen((1, block, block, SEEN + 0.01)), SPACING).any()
     assert 36 * 0.005 > LEAST_ML > 36 * 0.0025
-    assert not dots(seen((1, block, block, 0.99)), NONE, (2.5, 1.0, 1.0)).any()
-    assert not dots(torch.zeros(GRID), NONE, SPACING).any()
+    assert not dots(seen((1, block, block, 0.99)), (2.5, 1.0, 1.0)).any()
+    assert not dots(torch.zeros(GRID), SPACING).any()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_dots_lie_where_blood_is_seen_and_on_few_slices(seed: int) -> None:
     probability = torch.rand(GRID, generator=torch.Generator().manual_seed(seed % 2**31)) ** 3
-    painted = dots(probability, NONE, SPACING)
+    painted = dots(probability, SPACING)
     assert not painted.any() or float(probability[painted].min()) >= SEEN
     assert int(painted.flatten(1).any(1).sum()) <= MOST_DOTS
-
-
-def test_a_place_with_a_stroke_of_either_kind_gets_no_dot() -> None:
-    left, right = slice(1, 7), slice(9, 15)
-    probability, strokes = seen((1, left, left, 0.9), (1, right, right, 0.9)), NONE.clone()
-    strokes[1, 3, 3] = True
-    painted = dots(probability, strokes, SPACING)
-    assert not painted[1, left, left].any() and painted[1, right, right].any()
 
 
 class Seer(QuickPredictor):
@@ -120,19 +111,12 @@ def test_where_nothing_is_seen_it_does_not() -> None:
     assert len(predictor.asked) == 1
 
 
-def test_a_first_round_looks_again_at_what_it_sees_apart_from_its_strokes_and_later_ones_do_not() -> None:
-    predictor = Seer(0.0)
-    session = predictor.open(small_ct())
-    outside = np.zeros(session.volume.shape, bool)
+def test_a_round_with_strokes_looks_once() -> None:
+    predictor = Seer(0.3)
+    outside = np.zeros(small_ct().shape, bool)
     outside[4, 1, 1] = True
-    result = session.refine(hp.Scribbles(outside))
-    first, second = predictor.asked
-    assert (second[0] & first[0]).any() and second[0, 1:4, 4:12, 4:12].any() and not first[0, 1:4].any()
-    assert result.corrected_slices == (4,)  # the slices that a person has painted on
-    assert result.scribbles.foreground.sum() == 1
-    outside[4, 2, 2] = True
-    session.refine(hp.Scribbles(outside))
-    assert len(predictor.asked) == 3
+    predictor.open(small_ct()).refine(hp.Scribbles(outside))
+    assert len(predictor.asked) == 1
 
 
 def test_a_proposal_cancelled_at_its_second_look_leaves_nothing() -> None:
