@@ -20,7 +20,7 @@ from ichhpinet.networks import Memory, RoundInputs
 from ichhpinet.networks.mpffm import SliceFeatures
 from ichhpinet.preprocessing import working_grid, working_image
 from ichhpinet.resources import bundled_weights
-from ichhpinet.secondlook import dots
+from ichhpinet.secondlook import LEAST_RAISED_ML, dots, raised
 from ichhpinet.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -133,12 +133,17 @@ class Predictor:
         grid = working_grid(volume, self.config.pixel_mm, self.config.min_slice_mm)
         tick(0.1)
         image = working_image(volume, grid, partial(tick, 0.15)).to(self.device)
+        features = self._features(image, lambda done: tick(0.2 + 0.8 * done))
+        tick(1.0)
+        return EncodedVolume(grid, image[None], features)
+
+    def _features(self, image: Tensor, tick: Callable[[float], None]) -> SliceFeatures:
+        """Of all slices of an image (d, h, w)."""
         parts = []
         for start in range(0, len(image), ENCODE_SLICES):
-            tick(0.2 + 0.8 * start / len(image))
+            tick(start / len(image))
             parts.append(self._network.encode(image[start : start + ENCODE_SLICES]))
-        tick(1.0)
-        return EncodedVolume(grid, image[None], SliceFeatures.cat(parts))
+        return SliceFeatures.cat(parts)
 
     @torch.inference_mode()
     def compute_round(
@@ -169,21 +174,31 @@ class Predictor:
             return RoundArrays(probability, None, outputs.memory)
         return RoundArrays(probability, torch.sigmoid(volume[0, 0] / self._temperature).cpu(), outputs.memory)
 
+    @torch.inference_mode()
     def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
-        """A round without strokes, and where it sees blood another from nothing, with dots of its own (`secondlook`).
+        """A round without strokes; where blood is seen another from nothing, with dots of its own there (`secondlook`).
 
-        The memory stays empty: it is for slices that a person has corrected. Raises what `tick` raises.
+        Where none is seen, the first look is repeated at a raised contrast. The memory stays empty: it is for slices
+        that a person has corrected. Raises what `tick` raises.
         """
         nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
         painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
         untouched = painted[0].flatten(1).any(1)
-        first = self.compute_round(encoded, nothing, painted, untouched, memory, lambda done: tick(0.5 * done))
-        painted[0] = dots(first.probability, encoded.grid.spacing_mm)
-        touched = painted[0].flatten(1).any(1)
-        if not bool(touched.any()):
+
+        def look(seen: EncodedVolume, touched: Tensor, begin: float, share: float) -> RoundArrays:
+            return self.compute_round(seen, nothing, painted, touched, memory, lambda done: tick(begin + share * done))
+
+        first = look(encoded, untouched, 0.0, 0.3)
+        own = dots(first.probability, encoded.grid.spacing_mm)
+        if not bool(own.any()):
+            image = raised(encoded.image)
+            features = self._features(image[0], lambda done: tick(0.3 + 0.1 * done))
+            faint = look(replace(encoded, image=image, features=features), untouched, 0.4, 0.3)
+            own = dots(faint.probability, encoded.grid.spacing_mm, LEAST_RAISED_ML)
+        if not bool(own.any()):
             return first
-        second = self.compute_round(encoded, nothing, painted, touched, memory, lambda done: tick(0.5 + 0.5 * done))
-        return replace(second, memory=memory)
+        painted[0] = own
+        return replace(look(encoded, own.flatten(1).any(1), 0.7, 0.3), memory=memory)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""

@@ -1,7 +1,8 @@
 """Where a proposal paints for itself: dots in the midst of what a look without strokes takes for blood.
 
 Told of a stroke, the network knows what density to look for (`preprocessing.stroke_maps`); without one it is timid, and
-sees the core of a bleed alone. In a round with strokes such dots made false places whole as well, and were left out.
+sees the core of a bleed alone, or nothing of a faint one until the contrast is raised. In a round with strokes such
+dots made false places whole as well, and were left out.
 """
 
 from __future__ import annotations
@@ -13,23 +14,42 @@ import torch
 from torch import Tensor
 
 from ichhpinet.itk import simpleitk
+from ichhpinet.preprocessing import WINDOW_HU, normalise
 
 SEEN = 0.2  # blood as likely as this is seen,
-LEAST_ML = 0.15  # where there is so much of it: calcification and streaks can look like a little less
+LEAST_ML = 0.15  # where there is so much of it: calcification and streaks can look like a little less,
+LEAST_RAISED_ML = 0.5  # and like more where the contrast is raised
+RAISE = 1.4
+BRAIN_HU, TISSUE_HU = (0.0, 64.0), (-4.0, 100.0)  # what the middle is taken of, and what is raised
 DOT_VOXELS = 12  # of the working grid: a stroke of about 4 mm
 MOST_DOTS = 20
 
 
-def dots(probability: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+def raised(image: Tensor) -> Tensor:
+    """The image with the contrast of soft tissue raised about the brain's median; bone and air stay as they are.
+
+    image: normalised, any shape. Returns: the same.
+    """
+    (dark, bright), tissue, limits = (normalise(torch.tensor(hu)).tolist() for hu in (BRAIN_HU, TISSUE_HU, WINDOW_HU))
+    brain = image[(image > dark) & (image < bright)]
+    if not len(brain):
+        return image
+    middle = brain.median()
+    soft = (image > tissue[0]) & (image < tissue[1])
+    return torch.where(soft, middle + RAISE * (image - middle), image).clamp(*limits)
+
+
+def dots(probability: Tensor, spacing_mm: tuple[float, float, float], least_ml: float = LEAST_ML) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
-    Larger dots were no better. probability: (d, h, w). Returns: (d, h, w) bool; empty where nothing is seen.
+    Larger dots were no better. probability: (d, h, w). least_ml: what is smaller is no place. Returns: (d, h, w) bool;
+    empty where nothing is seen.
     """
     likely = probability.numpy()
     found = np.zeros(likely.shape, bool)
     sitk = simpleitk()
     places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= SEEN).astype(np.uint8)), True)
-    fewest = math.ceil(LEAST_ML * 1000 / math.prod(spacing_mm))
+    fewest = math.ceil(least_ml * 1000 / math.prod(spacing_mm))
     labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
     for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
         inside = np.where(labels == place, likely, 0)

@@ -15,7 +15,8 @@ import ichhpinet as hp
 from core.engine import QuickPredictor, small_ct
 from ichhpinet.networks import Memory
 from ichhpinet.predictor import RoundArrays
-from ichhpinet.secondlook import DOT_VOXELS, LEAST_ML, MOST_DOTS, SEEN, dots
+from ichhpinet.preprocessing import CENTRE_HU, SCALE_HU, normalise
+from ichhpinet.secondlook import DOT_VOXELS, LEAST_ML, LEAST_RAISED_ML, MOST_DOTS, RAISE, SEEN, dots, raised
 
 GRID = (4, 16, 16)
 SPACING = (5.0, 1.0, 1.0)
@@ -66,6 +67,21 @@ def test_dots_lie_where_blood_is_seen_and_on_few_slices(seed: int) -> None:
     assert int(painted.flatten(1).any(1).sum()) <= MOST_DOTS
 
 
+def test_raising_the_contrast_moves_tissue_from_the_median_and_leaves_bone_and_air() -> None:
+    hu = torch.tensor([[-200.0, 20.0, 30.0, 30.0, 40.0, 60.0, 120.0, 300.0]])
+    found = raised(normalise(hu)) * SCALE_HU + CENTRE_HU
+    expected = torch.tensor([[-30.0, 30 - 10 * RAISE, 30.0, 30.0, 30 + 10 * RAISE, 30 + 30 * RAISE, 120.0, 130.0]])
+    torch.testing.assert_close(found, expected)
+    air = normalise(torch.full((2, 3), -1000.0))
+    assert torch.equal(raised(air), air)
+
+
+def test_what_is_small_at_a_raised_contrast_is_no_place() -> None:
+    block = slice(4, 10)
+    probability = seen((1, block, block, 0.9))  # 0.18 ml
+    assert dots(probability, SPACING).any() and not dots(probability, SPACING, LEAST_RAISED_ML).any()
+
+
 class Seer(QuickPredictor):
     """Says a block of blood: faintly without strokes, surely with. Keeps what it was asked."""
 
@@ -73,6 +89,11 @@ class Seer(QuickPredictor):
         super().__init__()
         self.likely = likely
         self.asked: list[Tensor] = []
+        self.images: list[Tensor] = []
+        self.faint = 0.0
+
+    def _features(self, image: Tensor, tick: Any) -> Any:
+        """None are needed."""
 
     def compute_round(
         self,
@@ -86,10 +107,11 @@ class Seer(QuickPredictor):
     ) -> RoundArrays:
         """The block."""
         self.asked.append(painted.clone())
+        self.images.append(encoded.image)
         tick(0.0)
         tick(1.0)
         probability = torch.zeros(encoded.grid.shape)
-        probability[1:4, 4:12, 4:12] = 0.9 if painted.any() else self.likely
+        probability[1:4, 4:12, 4:12] = 0.9 if painted.any() else self.likely if len(self.asked) == 1 else self.faint
         corrected = memory.corrected | touched[None]
         return RoundArrays(probability, None, Memory(corrected, probability[None]))
 
@@ -105,10 +127,20 @@ def test_where_blood_is_seen_a_proposal_looks_again_with_a_dot_there() -> None:
     assert progress == sorted(progress) and progress[-1] == 1.0
 
 
-def test_where_nothing_is_seen_it_does_not() -> None:
+def test_where_nothing_is_seen_it_looks_again_at_a_raised_contrast_and_then_no_more() -> None:
     predictor = Seer(0.1)
     assert not predictor.open(small_ct()).propose().mask.any()
-    assert len(predictor.asked) == 1
+    assert len(predictor.asked) == 2 and not predictor.asked[1].any()
+
+
+def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it_is() -> None:
+    predictor, progress = Seer(0.1), list[float]()
+    predictor.faint = 0.3
+    result = predictor.open(small_ct()).propose(progress=lambda fraction, _: progress.append(fraction))
+    assert len(predictor.asked) == 3 and predictor.asked[2][0, 1:4, 4:12, 4:12].any()
+    assert torch.equal(predictor.images[0], predictor.images[2])
+    assert result.mask.any() and result.corrected_slices == ()
+    assert progress == sorted(progress)
 
 
 def test_a_round_with_strokes_looks_once() -> None:
