@@ -25,7 +25,7 @@ CORE_ORDER = (
     ("networks",),
     ("checkpoint",),
     ("memory",),
-    ("uncertainty", "measurements", "metrics", "decision"),
+    ("uncertainty", "measurements", "metrics", "decision", "secondlook"),
     ("predictor", "result", "sessionfile"),
     ("session",),
     ("report",),

@@ -11,6 +11,7 @@ import torch
 
 from core.engine import line, small_ct, tiny_checkpoint
 from ichhpinet.errors import InputError
+from ichhpinet.networks import Memory
 from ichhpinet.scribbles import Scribbles
 from ichhpinet_workbench.experiments import command
 from ichhpinet_workbench.experiments.features import attention, focus, likenesses, separation, sim_strides
@@ -77,7 +78,11 @@ def test_branches_are_compared_at_the_strides_that_both_have(seen: Seen) -> None
 
 def test_a_round_without_strokes_has_nothing_to_compare() -> None:
     predictor = ProbedPredictor(tiny_checkpoint(), "cpu")
-    predictor.open(small_ct()).propose()
+    encoded = predictor.encode(small_ct())
+    nothing = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
+    untouched = nothing[0].flatten(1).any(1)
+    memory = Memory.empty(encoded.image)
+    predictor.compute_round(encoded, torch.zeros(encoded.grid.shape), nothing, untouched, memory, lambda _: None)
     assert predictor.seen is not None and likenesses(predictor.seen, (2, 4, 8)) == []
 
 
