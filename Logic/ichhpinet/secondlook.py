@@ -42,8 +42,8 @@ def raised(image: Tensor) -> Tensor:
 def dots(probability: Tensor, spacing_mm: tuple[float, float, float], least_ml: float = LEAST_ML) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
-    Larger dots were no better. probability: (d, h, w). least_ml: what is smaller is no place. Returns: (d, h, w) bool;
-    empty where nothing is seen.
+    Larger dots were no better. probability: (d, h, w) float32 in [0, 1]. spacing_mm: (z, y, x). least_ml: what is
+    smaller is no place. Returns: (d, h, w) bool; empty where nothing is seen.
     """
     likely = probability.numpy()
     found = np.zeros(likely.shape, bool)

@@ -135,7 +135,7 @@ EXPERIMENTS = {
             published.TABLE_2,
             says=f"Paper: no affinity, {published.WITHOUT_AFFINITY}; no fusion, {published.WITHOUT_FUSION}.",
         ),
-        Experiment("choices", "What the compact network chose, each variant trained for equal time", choices),
+        Experiment("choices", "What the compact network chose, every variant trained alike", choices),
         Experiment(
             "loss-weights",
             "Table 3: cross-entropy and Dice",
