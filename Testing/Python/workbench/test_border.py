@@ -56,7 +56,7 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
         prompts = torch.zeros(2, 5, 32, 32)
         prompts[:, 0] = truth - 0.2 + 0.05 * torch.randn(truth.shape, generator=generator)
         said = 2 * truth.roll(1, -1) - 1
-        made.append(Sample(prompts, said[:, None].repeat(1, 2, 1, 1), truth))
+        made.append(Sample(prompts, said[:, None].repeat(1, 2, 1, 1), truth, torch.full((2,), 5.0)))
     return made
 
 
@@ -71,7 +71,7 @@ def test_played_rounds_are_kept_in_parts_and_not_played_again(tmp_path: Path, mo
     for sample in values:
         count = len(sample.truth)
         assert sample.prompts.shape == (count, 5, *CROP[1:]) and sample.said.shape == (count, 2, *CROP[1:])
-        assert sample.truth.dtype == torch.float16
+        assert sample.truth.dtype == torch.float16 and sample.spacing_mm.shape == (count,)
     before, asked = files[0].read_bytes(), Toys.asked
     files[1].unlink()
     play(network, network.boundary, TOY, SHORT, Toys(), tmp_path)
@@ -89,10 +89,10 @@ def test_the_head_learns_what_the_network_cannot_see_and_goes_on_where_it_stoppe
     file = tmp_path / "rounds-000.pt"
     torch.save([tuple(sample) for sample in samples(40)], file)
     recipe = BorderRecipe(play_minutes=1, minutes=0.05, learning_rate=5e-3, batch=4)
-    trainer = BorderTrainer(BoundaryHead(5, 4), recipe, tmp_path / "border")
+    trainer = BorderTrainer(BoundaryHead(5, 4, (6, 8)), recipe, tmp_path / "border")
     judged = trainer.run([file])
     assert judged["before"] < 0.95 and judged["after"] > judged["before"]
-    again = BorderTrainer(BoundaryHead(5, 4), replace(recipe, minutes=0.06), tmp_path / "border")
+    again = BorderTrainer(BoundaryHead(5, 4, (6, 8)), replace(recipe, minutes=0.06), tmp_path / "border")
     assert again.step == trainer.step and again.seconds == pytest.approx(trainer.seconds)
     for mine, theirs in zip(again.averaged.parameters(), trainer.averaged.parameters()):
         assert torch.equal(mine, theirs)
@@ -112,12 +112,12 @@ def test_the_loss_is_least_for_the_truth_and_is_taken_crop_by_crop() -> None:
 def test_crops_without_blood_have_no_dice_but_count_in_the_cross_entropy() -> None:
     truth = torch.zeros(1, 32, 32)
     assert border_loss(truth - 5, truth, (1,)) < border_loss(truth + 5, truth, (1,))
-    empty = Sample(torch.zeros(1, 5, 32, 32), torch.zeros(1, 2, 32, 32), truth)
-    assert judge(BoundaryHead(5, 4), [empty]) == {}
+    empty = Sample(torch.zeros(1, 5, 32, 32), torch.zeros(1, 2, 32, 32), truth, torch.ones(1))
+    assert judge(BoundaryHead(5, 4, (6, 8)), [empty]) == {}
 
 
 def test_a_head_that_says_nothing_changes_nothing() -> None:
-    judged = judge(BoundaryHead(5, 4), samples(5))
+    judged = judge(BoundaryHead(5, 4, (6, 8)), samples(5))
     assert judged["before"] == judged["after"] and judged["worse"] == 0
 
 

@@ -41,15 +41,17 @@ FAR_WEIGHT = 0.1  # and a little of all others: what is far must stay as it is
 LOG_STEPS = 200
 SAVE_SECONDS = 120.0
 WARM_UP_STEPS = 100
+CLIP_NORM = 3.0
 DECAY = 0.995  # of the averaged weights
 
 
 class Sample(NamedTuple):
-    """The slices of one crop in one round that have something to decide: half floats."""
+    """The slices of one crop in one round between which there is something to decide: half floats."""
 
     prompts: Tensor  # (n, P, h, w) the CHANNELS
     said: Tensor  # (n, 2, h, w) logits of slices and volume
     truth: Tensor  # (n, h, w) share of the voxel that is blood
+    spacing_mm: Tensor  # (n,) along z
 
 
 def play(
@@ -115,17 +117,20 @@ def _round(network: HPINet, head: BoundaryHead, partner: Partner, first: bool) -
 
 
 def _kept(partner: Partner, prompts: Tensor, said: Tensor) -> list[Sample]:
-    """The crops that have been painted on, and of each the slices that hold blood or may."""
+    """The crops that have been painted on, and of each the slices that hold blood or may, and one more on each side.
+
+    prompts, said: (B, d, ..., h, w).
+    """
     found = []
-    for told, heard, truth, painted in zip(
-        prompts.view(*partner.image.shape[:2], *prompts.shape[1:]),
-        said.view(*partner.image.shape[:2], *said.shape[1:]),
-        partner.truth,
-        partner.painted,
+    for told, heard, truth, painted, (z_mm, *_) in zip(
+        prompts, said, partner.truth, partner.painted, partner.spacing_mm, strict=True
     ):
-        keep = (truth > 0.05).flatten(1).any(1) | (heard.mean(1) > POSSIBLE).flatten(1).any(1)
-        if keep.any() and painted[0].any():
-            found.append(Sample(told[keep].half(), heard[keep].half(), truth[keep].half()))
+        hold = (truth > 0.05).flatten(1).any(1) | (heard.mean(1) > POSSIBLE).flatten(1).any(1)
+        where = torch.nonzero(hold).flatten().tolist()
+        if where and painted[0].any():
+            keep = slice(max(0, where[0] - 1), where[-1] + 2)
+            parts = [part[keep].half() for part in (told, heard, truth)]
+            found.append(Sample(*(part.clone() for part in parts), z_mm.expand(len(parts[0])).clone()))
     return found
 
 
@@ -184,10 +189,11 @@ class BorderTrainer:
         batch = Sample(*(torch.cat(parts).float().to(self.device) for parts in zip(*(samples[pick] for pick in picks))))
         batch = _turned(batch)
         with torch.autocast(self.device.type, torch.bfloat16):
-            correction = self.head.correct(batch.prompts, batch.said)
+            correction = self.head.correct(batch.prompts, batch.said, batch.spacing_mm, counts)
         loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(self.head.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.step += 1
         with torch.no_grad():
@@ -205,7 +211,7 @@ def _turned(batch: Sample) -> Sample:
     ]
     for turn in turns:
         if torch.rand(()) < 0.5:
-            batch = Sample(*(turn(tensor) for tensor in batch))
+            batch = Sample(*(turn(tensor) for tensor in batch[:3]), batch.spacing_mm)
     return batch
 
 
@@ -229,17 +235,17 @@ def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 @torch.inference_mode()
-def judge(head: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+def judge(head: BoundaryHead, samples: Sequence[Sample]) -> dict[str, float]:
     """Mean Dice of crops with blood: `before` the head's correction and `after`; `worse`: share that lose over 0.03."""
     found = []
     device = next(head.parameters()).device
     for sample in samples:
-        prompts, said, truth = (tensor.float().to(device) for tensor in sample)
+        prompts, said, truth, spacing = (tensor.float().to(device) for tensor in sample)
         blood = truth >= 0.5
         if not bool(blood.any()):
             continue
         joined = said.mean(1)
-        masks = (joined > 0, joined + head.correct(prompts, said) > 0)  # type: ignore[operator]
+        masks = (joined > 0, joined + head.correct(prompts, said, spacing, [len(truth)]) > 0)
         found.append([float(2 * (mask & blood).sum() / (mask.sum() + blood.sum())) for mask in masks])
     if not found:
         return {}

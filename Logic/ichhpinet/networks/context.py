@@ -1,0 +1,96 @@
+"""SliceContext: what the boundary head knows beyond its own neighbourhood and slice. Not in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+USUAL_MM = 4.0  # a slice spacing at which the gates start half open
+
+
+def neighbours(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Of each slice the one above and the one below, as flat indices; at the ends of a stack the slice itself.
+
+    counts: slices of each stack, which lie one after the other. Returns: two (sum of counts,) int64.
+    """
+    stack = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    index = torch.arange(len(stack))
+    above, below = (index - 1).clamp(min=0), (index + 1).clamp(max=len(stack) - 1)
+    return torch.where(stack[above] == stack, above, index), torch.where(stack[below] == stack, below, index)
+
+
+class SliceMix(nn.Module):
+    """Adds what the slices above and below show, each channel as far as the spacing lets it. Starts as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pair = nn.Conv2d(2 * channels, channels, 1)
+        self.gate = nn.Linear(1, channels)
+        self.out = _zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor, beside: tuple[Tensor, Tensor], log_spacing: Tensor) -> Tensor:
+        """x: (n, C, h, w). beside: see `neighbours`. log_spacing: (n, 1)."""
+        above, below = beside
+        pair = F.relu(self.pair(torch.cat([x[above], x[below]], 1)), inplace=True)
+        mixed: Tensor = x + self.out(pair * torch.sigmoid(self.gate(log_spacing))[:, :, None, None])
+        return mixed
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions added to their input, without norm; starts as nothing added."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = _zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x), inplace=True)), inplace=True)
+
+
+class SliceContext(nn.Module):
+    """A U-Net of two further levels, at 1/2 and 1/4 of its input's pixels, that mixes slices at each of the three.
+
+    Starts as 0, so that a head which had no context goes on as it was.
+    """
+
+    REACH = 3  # slices: as far as one slice can speak to another
+
+    def __init__(self, channels: int, middle: int, coarse: int) -> None:
+        super().__init__()
+        self.mix = nn.ModuleList(SliceMix(width) for width in (channels, middle, coarse))
+        self.to_middle = _halved(channels, middle)
+        self.middle = Residual(middle)
+        self.to_coarse = _halved(middle, coarse)
+        self.coarse = nn.Sequential(Residual(coarse), Residual(coarse))
+        self.from_coarse = nn.Conv2d(coarse, middle, 1)
+        self.joined = Residual(middle)
+        self.from_middle = nn.Conv2d(middle, channels, 1)
+        self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 3, padding=1), nn.ReLU(inplace=True))
+        self.out = _zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor, spacing_mm: Tensor, counts: Sequence[int]) -> Tensor:
+        """x: (n, C, h, w), stacks of `counts` slices one after the other. spacing_mm: (n,), along z. Returns as x."""
+        above, below = (index.to(x.device) for index in neighbours(counts))
+        told = (above, below), torch.log(spacing_mm / USUAL_MM)[:, None]
+        x = self.mix[0](x, *told)
+        middle = self.mix[1](self.middle(self.to_middle(x)), *told)
+        coarse = self.mix[2](self.coarse(self.to_coarse(middle)), *told)
+        wide = F.interpolate(self.from_coarse(coarse), middle.shape[2:], mode="bilinear")
+        wide = F.interpolate(self.from_middle(self.joined(middle + wide)), x.shape[2:], mode="bilinear")
+        seen: Tensor = self.out(self.fuse(torch.cat([x, wide], 1)))
+        return seen
+
+
+def _halved(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.ReLU(inplace=True))
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
