@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .context import SliceContext
 
-SLICES = 16  # at once: bounds the memory
+SLICES = 16  # at once, where pixels are many: bounds the memory
 UNSURE = -3.0  # a logit below which no blood is expected: beyond all of them there is no border to look at
 MARGIN = 16  # pixels around what may be blood
 PLANE = 16  # height and width of the box are multiples of this
@@ -72,35 +72,45 @@ class BoundaryHead(nn.Module):
         `between` is called between groups of slices; what it raises ends the work.
         """
         correction = torch.zeros_like(said[:, :, 0])
-        reach = 0 if self.context is None else self.context.REACH
         for volume, (told, heard) in enumerate(zip(prompts, said, strict=True)):
             slices, rows, columns = _box(heard.mean(1))
-            for start in range(slices.start, slices.stop, SLICES):
-                between()
-                stop = min(start + SLICES, slices.stop)
-                seen = slice(max(slices.start, start - reach), min(slices.stop, stop + reach))
-                spacing = spacing_mm[volume].expand(seen.stop - seen.start)
-                box = (seen, slice(None), rows, columns)
-                made = self.correct(told[box], heard[box], spacing, [len(spacing)])
-                made = made[start - seen.start : stop - seen.start]
-                correction[volume, start:stop, rows, columns] = made.to(correction.dtype)
+            count = slices.stop - slices.start
+            if count:
+                box = (slices, slice(None), rows, columns)
+                made = self.correct(told[box], heard[box], spacing_mm[volume].expand(count), [count], between)
+                correction[volume, slices, rows, columns] = made.to(correction.dtype)
         return correction
 
-    def correct(self, prompts: Tensor, said: Tensor, spacing_mm: Tensor, counts: Sequence[int]) -> Tensor:
+    def correct(
+        self,
+        prompts: Tensor,
+        said: Tensor,
+        spacing_mm: Tensor,
+        counts: Sequence[int],
+        between: Callable[[], None] = lambda: None,
+    ) -> Tensor:
         """The correction of every pixel, as `forward` gives it within its box; h and w multiples of 8.
 
         prompts: (n, P, h, w), said: (n, 2, h, w), spacing_mm: (n,), of stacks of `counts` slices one after the other.
         """
-        image, probability = prompts[:, 0].float(), torch.sigmoid(said.float().mean(1))
-        near = [contrasts(image, probability, reach) for reach in REACHES]
-        fine = self.first(torch.cat([prompts, torch.tanh(said / 4), *near], 1))
-        coarse = self.down(fine)
-        coarse = coarse + self.around(coarse)
+        probability = torch.sigmoid(said.float().mean(1))
+        fine, coarse = [], []
+        for told, heard, likely in zip(prompts.split(SLICES), said.split(SLICES), probability.split(SLICES)):
+            between()
+            near = [contrasts(told[:, 0].float(), likely, reach) for reach in REACHES]
+            fine.append(self.first(torch.cat([told, torch.tanh(heard / 4), *near], 1)))
+            wide = self.down(fine[-1])
+            coarse.append(wide + self.around(wide))
+        known = torch.cat(coarse)
         if self.context is not None:
-            coarse = coarse + self.context(coarse, spacing_mm, counts)
-        seen = F.interpolate(self.narrow(coarse), fine.shape[2:], mode="bilinear")
-        logits: Tensor = self.last(self.fine(torch.cat([fine, seen], 1)))
-        return logits[:, 0]
+            between()
+            known = self.context(known, F.avg_pool2d(probability[:, None], 2), spacing_mm, counts)
+        logits = []
+        for detail, wide in zip(fine, known.split(SLICES)):
+            between()
+            seen = F.interpolate(self.narrow(wide), detail.shape[2:], mode="bilinear")
+            logits.append(self.last(self.fine(torch.cat([detail, seen], 1)))[:, 0])
+        return torch.cat(logits)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""SliceContext: what the boundary head knows beyond its own neighbourhood and slice. Not in the paper."""
+"""SliceContext: what the boundary head knows beyond a pixel's own neighbourhood and slice. Not in the paper."""
 
 from __future__ import annotations
 
@@ -51,16 +51,43 @@ class Residual(nn.Module):
         return F.relu(x + self.second(F.relu(self.first(x), inplace=True)), inplace=True)
 
 
-class SliceContext(nn.Module):
-    """A U-Net of two further levels, at 1/2 and 1/4 of its input's pixels, that mixes slices at each of the three.
+class WholeBleed(nn.Module):
+    """Tells every pixel what the bleed is like as a whole: what is seen where it is likely, and where it is unsure.
 
-    Starts as 0, so that a head which had no context goes on as it was.
+    Sums are weighed by the probability, so that it is the same however much is seen around it. Starts as nothing.
     """
 
-    REACH = 3  # slices: as far as one slice can speak to another
+    HIDDEN = 64
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * channels + 2, self.HIDDEN)
+        self.second = nn.Linear(self.HIDDEN, channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor, probability: Tensor, counts: Sequence[int]) -> Tensor:
+        """x: (n, C, h, w) >= 0, stacks of `counts` slices. probability: (n, 1, h, w). Returns as x."""
+        unsure = probability * (1 - probability)
+        told = []
+        for seen, *shares in zip(*(part.float().split(list(counts)) for part in (x, probability, unsure)), strict=True):
+            blood, border = (share.sum() for share in shares)
+            means = [(seen * share).sum((0, 2, 3)) / (share.sum() + 1) for share in shares]
+            told.append(torch.cat([*means, torch.stack([torch.log1p(blood) / 8, border / (blood + 1)])]))
+        said = self.second(F.relu(self.first(torch.stack(told)), inplace=True))
+        each = torch.repeat_interleave(said, torch.tensor(counts, device=said.device), 0)
+        return F.relu(x + each[:, :, None, None])
+
+
+class SliceContext(nn.Module):
+    """What the bleed is like as a whole, and a U-Net of two further levels that mixes neighbouring slices at each.
+
+    The levels are at 1/2 and 1/4 of the input's pixels. Starts as no change, so that a head without goes on as it was.
+    """
 
     def __init__(self, channels: int, middle: int, coarse: int) -> None:
         super().__init__()
+        self.whole = WholeBleed(channels)
         self.mix = nn.ModuleList(SliceMix(width) for width in (channels, middle, coarse))
         self.to_middle = _halved(channels, middle)
         self.middle = Residual(middle)
@@ -72,16 +99,20 @@ class SliceContext(nn.Module):
         self.fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 3, padding=1), nn.ReLU(inplace=True))
         self.out = _zeroed(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Tensor, spacing_mm: Tensor, counts: Sequence[int]) -> Tensor:
-        """x: (n, C, h, w), stacks of `counts` slices one after the other. spacing_mm: (n,), along z. Returns as x."""
+    def forward(self, x: Tensor, probability: Tensor, spacing_mm: Tensor, counts: Sequence[int]) -> Tensor:
+        """x: (n, C, h, w) >= 0, stacks of `counts` slices one after the other. probability: (n, 1, h, w) of blood.
+
+        spacing_mm: (n,), along z. Returns as x.
+        """
         above, below = (index.to(x.device) for index in neighbours(counts))
         told = (above, below), torch.log(spacing_mm / USUAL_MM)[:, None]
-        x = self.mix[0](x, *told)
-        middle = self.mix[1](self.middle(self.to_middle(x)), *told)
+        known = self.whole(x, probability, counts)
+        near = self.mix[0](known, *told)
+        middle = self.mix[1](self.middle(self.to_middle(near)), *told)
         coarse = self.mix[2](self.coarse(self.to_coarse(middle)), *told)
         wide = F.interpolate(self.from_coarse(coarse), middle.shape[2:], mode="bilinear")
-        wide = F.interpolate(self.from_middle(self.joined(middle + wide)), x.shape[2:], mode="bilinear")
-        seen: Tensor = self.out(self.fuse(torch.cat([x, wide], 1)))
+        wide = F.interpolate(self.from_middle(self.joined(middle + wide)), near.shape[2:], mode="bilinear")
+        seen: Tensor = known + self.out(self.fuse(torch.cat([near, wide], 1)))
         return seen
 
 
