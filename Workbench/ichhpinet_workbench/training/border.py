@@ -51,6 +51,7 @@ class Sample(NamedTuple):
     prompts: Tensor  # (n, P, h, w) the CHANNELS
     said: Tensor  # (n, 2, h, w) logits of slices and volume
     truth: Tensor  # (n, h, w) share of the voxel that is blood
+    pointed: Tensor  # (n, h, w) bool: the wrong components in which new strokes lie, from the second round on
     spacing_mm: Tensor  # (n,) along z
 
 
@@ -91,7 +92,7 @@ def _play_part(
         for number in range(int(rng.integers(1, recipe.rounds + 1))):
             seen = _round(network, head, partner, number == 0)
             if rng.random() < SHARE:
-                samples += _kept(partner, *seen)
+                samples += _kept(partner, *seen, first=number == 0)
     return samples
 
 
@@ -116,21 +117,23 @@ def _round(network: HPINet, head: BoundaryHead, partner: Partner, first: bool) -
     return told[0][0].cpu(), told[0][1].cpu()
 
 
-def _kept(partner: Partner, prompts: Tensor, said: Tensor) -> list[Sample]:
+def _kept(partner: Partner, prompts: Tensor, said: Tensor, first: bool) -> list[Sample]:
     """The crops that have been painted on, and of each the slices that hold blood or may, and one more on each side.
 
-    prompts, said: (B, d, ..., h, w).
+    prompts, said: (B, d, ..., h, w). In the first round all blood is wrong, which would weigh for blood alone.
     """
     found = []
-    for told, heard, truth, painted, (z_mm, *_) in zip(
-        prompts, said, partner.truth, partner.painted, partner.spacing_mm, strict=True
+    wrong = torch.zeros_like(partner.pointed) if first else partner.pointed
+    for told, heard, truth, pointed, painted, (z_mm, *_) in zip(
+        prompts, said, partner.truth, wrong, partner.painted, partner.spacing_mm, strict=True
     ):
         hold = (truth > 0.05).flatten(1).any(1) | (heard.mean(1) > POSSIBLE).flatten(1).any(1)
         where = torch.nonzero(hold).flatten().tolist()
         if where and painted[0].any():
             keep = slice(max(0, where[0] - 1), where[-1] + 2)
             parts = [part[keep].half() for part in (told, heard, truth)]
-            found.append(Sample(*(part.clone() for part in parts), z_mm.expand(len(parts[0])).clone()))
+            parts += [pointed[keep], z_mm.expand(len(parts[0]))]
+            found.append(Sample(*(part.clone() for part in parts)))
     return found
 
 
@@ -190,7 +193,8 @@ class BorderTrainer:
         batch = _turned(batch)
         with torch.autocast(self.device.type, torch.bfloat16):
             correction = self.head.correct(batch.prompts, batch.said, batch.spacing_mm, counts)
-        loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts)
+        weight = self.recipe.heard * batch.pointed
+        loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts, weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.head.parameters(), CLIP_NORM)
@@ -211,14 +215,15 @@ def _turned(batch: Sample) -> Sample:
     ]
     for turn in turns:
         if torch.rand(()) < 0.5:
-            batch = Sample(*(turn(tensor) for tensor in batch[:3]), batch.spacing_mm)
+            batch = Sample(*(turn(tensor) for tensor in batch[:4]), batch.spacing_mm)
     return batch
 
 
-def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int]) -> Tensor:
+def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int], heard: Tensor | float = 0.0) -> Tensor:
     """Dice of each crop (its slices together, as a case is judged), and cross-entropy along the borders.
 
-    logits, truth: (N, h, w). counts: slices of each crop, N in all.
+    logits, truth: (N, h, w). counts: slices of each crop, N in all. heard: (N, h, w), how much more a pixel weighs in
+    the cross-entropy than its border gives it.
     """
     probability = torch.sigmoid(logits)
     dice = logits.new_zeros(())
@@ -231,7 +236,7 @@ def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int]) -> Tensor:
     around = [F.max_pool2d(part[:, None], width, 1, NEAR_PIXELS)[:, 0] > 0.1 for part in (inside, outside)]
     weight = (around[0] & around[1]).float() + FAR_WEIGHT
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return 2 * dice / len(counts) + (entropy * weight).sum() / weight.sum()
+    return 2 * dice / len(counts) + (entropy * (weight + heard)).sum() / weight.sum()
 
 
 @torch.inference_mode()
@@ -240,7 +245,7 @@ def judge(head: BoundaryHead, samples: Sequence[Sample]) -> dict[str, float]:
     found = []
     device = next(head.parameters()).device
     for sample in samples:
-        prompts, said, truth, spacing = (tensor.float().to(device) for tensor in sample)
+        prompts, said, truth, _, spacing = (tensor.float().to(device) for tensor in sample)
         blood = truth >= 0.5
         if not bool(blood.any()):
             continue
