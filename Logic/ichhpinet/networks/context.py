@@ -11,12 +11,17 @@ from torch import Tensor, nn
 USUAL_MM = 4.0  # a slice spacing at which the gates start half open
 
 
+def _stacks(counts: Sequence[int]) -> Tensor:
+    """Of each slice the stack that it is of: (sum of counts,) int64."""
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+
+
 def neighbours(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Of each slice the one above and the one below, as flat indices; at the ends of a stack the slice itself.
 
     counts: slices of each stack, which lie one after the other. Returns: two (sum of counts,) int64.
     """
-    stack = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    stack = _stacks(counts)
     index = torch.arange(len(stack))
     above, below = (index - 1).clamp(min=0), (index + 1).clamp(max=len(stack) - 1)
     return torch.where(stack[above] == stack, above, index), torch.where(stack[below] == stack, below, index)
@@ -75,8 +80,7 @@ class WholeBleed(nn.Module):
             means = [(seen * share).sum((0, 2, 3)) / (share.sum() + 1) for share in shares]
             told.append(torch.cat([*means, torch.stack([torch.log1p(blood) / 8, border / (blood + 1)])]))
         said = self.second(F.relu(self.first(torch.stack(told)), inplace=True))
-        each = torch.repeat_interleave(said, torch.tensor(counts, device=said.device), 0)
-        return F.relu(x + each[:, :, None, None])
+        return F.relu(x + said[_stacks(counts).to(said.device)][:, :, None, None])
 
 
 class SliceContext(nn.Module):
