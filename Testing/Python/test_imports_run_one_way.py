@@ -33,7 +33,7 @@ CORE_ORDER = (
 )
 CORE_RANK = {room: rank for rank, rooms in enumerate(CORE_ORDER) for room in rooms}
 ARROWS_BACK = {("predictor", "session")}  # Predictor.open makes a Session; not on import, only inside the function
-NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "context", "boundary", "hpinet")
+NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "boundary", "hpinet")
 
 ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
 # Of ICHHPINetSlicer: everything that knows no Qt and no panel.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .context import SliceContext
-
-SLICES = 16  # at once, where pixels are many: bounds the memory
-UNSURE = -3.0  # a logit below which no blood is expected: beyond all of them there is no border to look at
+SLICES = 16  # at once: bounds the memory
+UNSURE = -3.0  # a logit below which no blood is expected: where all slices agree, there is no border to look at
 MARGIN = 16  # pixels around what may be blood
 PLANE = 16  # height and width of the box are multiples of this
 
@@ -48,14 +46,12 @@ class BoundaryHead(nn.Module):
     Starts as no correction at all.
     """
 
-    def __init__(self, prompts: int, channels: int, context: tuple[int, ...] = ()) -> None:
-        """channels: at stride 1, twice as many at stride 2. context: at strides 4 and 8; (): none."""
+    def __init__(self, prompts: int, channels: int) -> None:
         super().__init__()
         c, wide = channels, 2 * channels
         self.first = _convolution(prompts + 2 + 3 * len(REACHES), c)
         self.down = _convolution(c, wide, stride=2)
         self.around = nn.Sequential(*(_convolution(wide, wide, dilation=d) for d in (1, 2, 4)))
-        self.context = SliceContext(wide, *context) if context else None
         self.narrow = nn.Conv2d(wide, c, 1)
         self.fine = _convolution(2 * c, c)
         self.last = nn.Conv2d(c, 1, 3, padding=1)
@@ -63,54 +59,30 @@ class BoundaryHead(nn.Module):
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
 
-    def forward(
-        self, prompts: Tensor, said: Tensor, spacing_mm: Tensor, between: Callable[[], None] = lambda: None
-    ) -> Tensor:
-        """prompts: (B, d, P, h, w), the CHANNELS. said: (B, d, 2, h, w), logits of slices and volume.
+    def forward(self, prompts: Tensor, said: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+        """prompts: (N, P, h, w), the CHANNELS. said: (N, 2, h, w), logits of slices and volume. Returns (N, h, w).
 
-        spacing_mm: (B,) along z. Returns (B, d, h, w): 0 outside the box of what may be blood, of each volume.
-        `between` is called between groups of slices; what it raises ends the work.
+        The correction is 0 outside the box of what may be blood. `between` is called between groups of slices; what it
+        raises ends the work.
         """
-        correction = torch.zeros_like(said[:, :, 0])
-        for volume, (told, heard) in enumerate(zip(prompts, said, strict=True)):
-            slices, rows, columns = _box(heard.mean(1))
-            count = slices.stop - slices.start
-            if count:
-                box = (slices, slice(None), rows, columns)
-                made = self.correct(told[box], heard[box], spacing_mm[volume].expand(count), [count], between)
-                correction[volume, slices, rows, columns] = made.to(correction.dtype)
+        correction = torch.zeros_like(said[:, 0])
+        slices, (rows, columns) = _box(said.mean(1))
+        for part in slices.split(SLICES) if len(slices) else ():
+            between()
+            told, heard = prompts[part, :, rows, columns], said[part, :, rows, columns]
+            correction[part, rows, columns] = self.correct(told, heard).to(correction.dtype)
         return correction
 
-    def correct(
-        self,
-        prompts: Tensor,
-        said: Tensor,
-        spacing_mm: Tensor,
-        counts: Sequence[int],
-        between: Callable[[], None] = lambda: None,
-    ) -> Tensor:
-        """The correction of every pixel, as `forward` gives it within its box; h and w multiples of 8.
-
-        prompts: (n, P, h, w), said: (n, 2, h, w), spacing_mm: (n,), of stacks of `counts` slices one after the other.
-        """
-        probability = torch.sigmoid(said.float().mean(1))
-        fine, coarse = [], []
-        for told, heard, likely in zip(prompts.split(SLICES), said.split(SLICES), probability.split(SLICES)):
-            between()
-            near = [contrasts(told[:, 0].float(), likely, reach) for reach in REACHES]
-            fine.append(self.first(torch.cat([told, torch.tanh(heard / 4), *near], 1)))
-            wide = self.down(fine[-1])
-            coarse.append(wide + self.around(wide))
-        known = torch.cat(coarse)
-        if self.context is not None:
-            between()
-            known = self.context(known, F.avg_pool2d(probability[:, None], 2), spacing_mm, counts)
-        logits = []
-        for detail, wide in zip(fine, known.split(SLICES)):
-            between()
-            seen = F.interpolate(self.narrow(wide), detail.shape[2:], mode="bilinear")
-            logits.append(self.last(self.fine(torch.cat([detail, seen], 1)))[:, 0])
-        return torch.cat(logits)
+    def correct(self, prompts: Tensor, said: Tensor) -> Tensor:
+        """The correction of every pixel, as `forward` gives it within its box; h and w even."""
+        image, probability = prompts[:, 0].float(), torch.sigmoid(said.float().mean(1))
+        near = [contrasts(image, probability, reach) for reach in REACHES]
+        fine = self.first(torch.cat([prompts, torch.tanh(said / 4), *near], 1))
+        coarse = self.down(fine)
+        coarse = self.narrow(coarse + self.around(coarse))
+        seen = F.interpolate(coarse, fine.shape[2:], mode="bilinear")
+        logits: Tensor = self.last(self.fine(torch.cat([fine, seen], 1)))
+        return logits[:, 0]
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -120,17 +92,13 @@ def _convolution(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) 
     )
 
 
-def _box(logits: Tensor) -> tuple[slice, slice, slice]:
-    """The slices, the rows and the columns that hold every voxel of (d, h, w) where there may be blood."""
+def _box(logits: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
+    """The slices (N') and the rows and columns that hold every voxel of (N, h, w) where there may be blood."""
     possible = logits.detach() > UNSURE
     slices = torch.nonzero(possible.flatten(1).any(1)).flatten()
     if not len(slices):
-        return slice(0, 0), slice(0), slice(0)
-    return (
-        slice(int(slices[0]), int(slices[-1]) + 1),
-        _extent(possible.any(0).any(1)),
-        _extent(possible.any(0).any(0)),
-    )
+        return slices, (slice(0), slice(0))
+    return slices, (_extent(possible.any(0).any(1)), _extent(possible.any(0).any(0)))
 
 
 def _extent(profile: Tensor) -> slice:

@@ -52,8 +52,6 @@ class ModelConfig:
     """Channels of a last stage at stride 1 that sees the image; 0: the logits are interpolated, as published."""
     boundary_channels: int = 0
     """Channels of a head at stride 1 that corrects the joined logits along the border; 0: none, as published."""
-    boundary_context: tuple[int, ...] = ()
-    """Channels of that head at strides 4 and 8, where it also mixes neighbouring slices; (): neither."""
     read_limit: int = 6
     """A read of the memory looks at no more than this many corrected slices, the nearest, and one recent one."""
     wave_slices: int = 1
@@ -79,8 +77,6 @@ class ModelConfig:
             raise InputError("volume_only and slice_only are both set; at most one of them must be")
         if self.stroke_reach not in STROKE_REACHES:
             raise InputError(f"stroke_reach is {self.stroke_reach!r}; it must be one of {', '.join(STROKE_REACHES)}")
-        if len(self.boundary_context) not in (0, 2):
-            raise InputError(f"boundary_context is {self.boundary_context}; it must have two entries, or none")
         if not 0 <= self.affinity_reach < math.inf:
             raise InputError(f"affinity_reach is {self.affinity_reach}; it must be 0 or more")
         if len(self.volume_pools) != len(self.volume_widths) - 1:
@@ -144,7 +140,6 @@ class ModelConfig:
             decoder_widths=(96, 48, 24),
             refine_channels=8,
             boundary_channels=16,
-            boundary_context=(48, 64),
             wave_slices=3,
             affinity_reach=0.6,
         )
@@ -167,7 +162,6 @@ class ModelConfig:
             decoder_widths=(8, 6, 4),
             refine_channels=2,
             boundary_channels=2,
-            boundary_context=(3, 4),
         )
         return cls.compact(**(small | switches))
 

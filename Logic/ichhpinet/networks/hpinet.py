@@ -85,7 +85,7 @@ class HPINet(nn.Module):
         width_at = dict(zip(self.decoder.strides, c.decoder_widths))
         self.fused_strides = tuple(2 << i for i in range(3))  # volume strides 1, 2, 4 on the slice grid
         self.fcm = FeatureConvertModule(c.volume_widths[:3], tuple(width_at[s] for s in self.fused_strides))
-        self.boundary = BoundaryHead(prompts, c.boundary_channels, c.boundary_context) if c.boundary_channels else None
+        self.boundary = BoundaryHead(prompts, c.boundary_channels) if c.boundary_channels else None
 
     def encode(self, image: Tensor) -> SliceFeatures:
         """Image-only features of N slices (N, h, w): once when a volume is opened, never again."""
@@ -127,11 +127,9 @@ class HPINet(nn.Module):
             return joined
         strokes = F.interpolate(maps.transpose(1, 2).flatten(0, 1), logits.shape[2:], mode="bilinear")
         prompts = compose(inputs.image.flatten(0, 1), inputs.previous.flatten(0, 1), strokes)
-        said = torch.stack([logits, wide], 2)
-        correction: Tensor = self.boundary(
-            prompts.unflatten(0, logits.shape[:2]), said, inputs.spacing_mm[:, 0], between
-        )
-        return joined + correction
+        said = torch.stack([logits.flatten(0, 1), wide.flatten(0, 1)], 1)
+        correction: Tensor = self.boundary(prompts, said, between)
+        return joined + correction.view_as(joined)
 
     def _volume_prompts(self, inputs: RoundInputs, between: Callable[[], None] = lambda: None) -> tuple[Tensor, Tensor]:
         """Image and stroke maps on the volume grid: (B, d, h/2, w/2) and (B, 3, d, h/2, w/2)."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,7 +17,6 @@ from ichhpinet_workbench.training import border, finish, pool, selection
 from ichhpinet_workbench.training.border import BorderTrainer, Sample, border_loss, judge, play
 from ichhpinet_workbench.training.export import export
 from ichhpinet_workbench.training.loop import Trainer
-from ichhpinet_workbench.training.partner import Partner
 from ichhpinet_workbench.training.pool import Pool
 from ichhpinet_workbench.training.recipe import RECIPES, BorderRecipe
 from ichhpinet_workbench.training.supply import SyntheticSupply
@@ -58,15 +56,7 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
         prompts = torch.zeros(2, 5, 32, 32)
         prompts[:, 0] = truth - 0.2 + 0.05 * torch.randn(truth.shape, generator=generator)
         said = 2 * truth.roll(1, -1) - 1
-        made.append(
-            Sample(
-                prompts,
-                said[:, None].repeat(1, 2, 1, 1),
-                truth,
-                torch.zeros_like(truth, dtype=torch.bool),
-                torch.full((2,), 5.0),
-            )
-        )
+        made.append(Sample(prompts, said[:, None].repeat(1, 2, 1, 1), truth))
     return made
 
 
@@ -81,8 +71,7 @@ def test_played_rounds_are_kept_in_parts_and_not_played_again(tmp_path: Path, mo
     for sample in values:
         count = len(sample.truth)
         assert sample.prompts.shape == (count, 5, *CROP[1:]) and sample.said.shape == (count, 2, *CROP[1:])
-        assert sample.truth.dtype == torch.float16 and sample.spacing_mm.shape == (count,)
-        assert sample.pointed.dtype == torch.bool and sample.pointed.shape == sample.truth.shape
+        assert sample.truth.dtype == torch.float16
     before, asked = files[0].read_bytes(), Toys.asked
     files[1].unlink()
     play(network, network.boundary, TOY, SHORT, Toys(), tmp_path)
@@ -100,10 +89,10 @@ def test_the_head_learns_what_the_network_cannot_see_and_goes_on_where_it_stoppe
     file = tmp_path / "rounds-000.pt"
     torch.save([tuple(sample) for sample in samples(40)], file)
     recipe = BorderRecipe(play_minutes=1, minutes=0.05, learning_rate=5e-3, batch=4)
-    trainer = BorderTrainer(BoundaryHead(5, 4, (6, 8)), recipe, tmp_path / "border")
+    trainer = BorderTrainer(BoundaryHead(5, 4), recipe, tmp_path / "border")
     judged = trainer.run([file])
     assert judged["before"] < 0.95 and judged["after"] > judged["before"]
-    again = BorderTrainer(BoundaryHead(5, 4, (6, 8)), replace(recipe, minutes=0.06), tmp_path / "border")
+    again = BorderTrainer(BoundaryHead(5, 4), replace(recipe, minutes=0.06), tmp_path / "border")
     assert again.step == trainer.step and again.seconds == pytest.approx(trainer.seconds)
     for mine, theirs in zip(again.averaged.parameters(), trainer.averaged.parameters()):
         assert torch.equal(mine, theirs)
@@ -120,34 +109,15 @@ def test_the_loss_is_least_for_the_truth_and_is_taken_crop_by_crop() -> None:
     assert not torch.isclose(border_loss(half_right, truth, (2, 2)), border_loss(half_right, truth, (1, 3)))
 
 
-def test_what_a_stroke_points_at_weighs_more() -> None:
-    truth = samples(1)[0].truth
-    logits = 4 * truth.roll(3, -1) - 2
-    pointed = (logits > 0) != (truth > 0)
-    losses = [float(border_loss(logits, truth, (2,), heard * pointed)) for heard in (0.0, 1.5, 3.0)]
-    assert losses[0] < losses[1] < losses[2]
-    assert float(border_loss(logits, truth, (2,), 1.5 * ~pointed)) < losses[1]
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_in_the_first_round_nothing_is_pointed_at(first: bool) -> None:
-    partner = Partner(Pool(1, 0, 1, 1.0).batch(2, CROP, np.random.default_rng(0)), TOY, np.random.default_rng(0))
-    partner.painted[:, 0, 0, 0, 0] = True
-    partner.pointed[:] = True
-    told, heard = torch.zeros(2, CROP[0], 5, *CROP[1:]), torch.full((2, CROP[0], 2, *CROP[1:]), 5.0)
-    kept = border._kept(partner, told, heard, first=first)
-    assert len(kept) == 2 and all(bool(sample.pointed.any()) != first for sample in kept)
-
-
 def test_crops_without_blood_have_no_dice_but_count_in_the_cross_entropy() -> None:
     truth = torch.zeros(1, 32, 32)
     assert border_loss(truth - 5, truth, (1,)) < border_loss(truth + 5, truth, (1,))
-    empty = Sample(torch.zeros(1, 5, 32, 32), torch.zeros(1, 2, 32, 32), truth, truth > 0, torch.ones(1))
-    assert judge(BoundaryHead(5, 4, (6, 8)), [empty]) == {}
+    empty = Sample(torch.zeros(1, 5, 32, 32), torch.zeros(1, 2, 32, 32), truth)
+    assert judge(BoundaryHead(5, 4), [empty]) == {}
 
 
 def test_a_head_that_says_nothing_changes_nothing() -> None:
-    judged = judge(BoundaryHead(5, 4, (6, 8)), samples(5))
+    judged = judge(BoundaryHead(5, 4), samples(5))
     assert judged["before"] == judged["after"] and judged["worse"] == 0
 
 

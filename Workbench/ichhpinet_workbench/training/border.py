@@ -41,18 +41,15 @@ FAR_WEIGHT = 0.1  # and a little of all others: what is far must stay as it is
 LOG_STEPS = 200
 SAVE_SECONDS = 120.0
 WARM_UP_STEPS = 100
-CLIP_NORM = 3.0
 DECAY = 0.995  # of the averaged weights
 
 
 class Sample(NamedTuple):
-    """The slices of one crop in one round between which there is something to decide: half floats."""
+    """The slices of one crop in one round that have something to decide: half floats."""
 
     prompts: Tensor  # (n, P, h, w) the CHANNELS
     said: Tensor  # (n, 2, h, w) logits of slices and volume
     truth: Tensor  # (n, h, w) share of the voxel that is blood
-    pointed: Tensor  # (n, h, w) bool: the wrong components in which new strokes lie, from the second round on
-    spacing_mm: Tensor  # (n,) along z
 
 
 def play(
@@ -92,7 +89,7 @@ def _play_part(
         for number in range(int(rng.integers(1, recipe.rounds + 1))):
             seen = _round(network, head, partner, number == 0)
             if rng.random() < SHARE:
-                samples += _kept(partner, *seen, first=number == 0)
+                samples += _kept(partner, *seen)
     return samples
 
 
@@ -117,23 +114,18 @@ def _round(network: HPINet, head: BoundaryHead, partner: Partner, first: bool) -
     return told[0][0].cpu(), told[0][1].cpu()
 
 
-def _kept(partner: Partner, prompts: Tensor, said: Tensor, first: bool) -> list[Sample]:
-    """The crops that have been painted on, and of each the slices that hold blood or may, and one more on each side.
-
-    prompts, said: (B, d, ..., h, w). In the first round all blood is wrong, which would weigh for blood alone.
-    """
+def _kept(partner: Partner, prompts: Tensor, said: Tensor) -> list[Sample]:
+    """The crops that have been painted on, and of each the slices that hold blood or may."""
     found = []
-    wrong = torch.zeros_like(partner.pointed) if first else partner.pointed
-    for told, heard, truth, pointed, painted, (z_mm, *_) in zip(
-        prompts, said, partner.truth, wrong, partner.painted, partner.spacing_mm, strict=True
+    for told, heard, truth, painted in zip(
+        prompts.view(*partner.image.shape[:2], *prompts.shape[1:]),
+        said.view(*partner.image.shape[:2], *said.shape[1:]),
+        partner.truth,
+        partner.painted,
     ):
-        hold = (truth > 0.05).flatten(1).any(1) | (heard.mean(1) > POSSIBLE).flatten(1).any(1)
-        where = torch.nonzero(hold).flatten().tolist()
-        if where and painted[0].any():
-            keep = slice(max(0, where[0] - 1), where[-1] + 2)
-            parts = [part[keep].half() for part in (told, heard, truth)]
-            parts += [pointed[keep], z_mm.expand(len(parts[0]))]
-            found.append(Sample(*(part.clone() for part in parts)))
+        keep = (truth > 0.05).flatten(1).any(1) | (heard.mean(1) > POSSIBLE).flatten(1).any(1)
+        if keep.any() and painted[0].any():
+            found.append(Sample(told[keep].half(), heard[keep].half(), truth[keep].half()))
     return found
 
 
@@ -192,12 +184,10 @@ class BorderTrainer:
         batch = Sample(*(torch.cat(parts).float().to(self.device) for parts in zip(*(samples[pick] for pick in picks))))
         batch = _turned(batch)
         with torch.autocast(self.device.type, torch.bfloat16):
-            correction = self.head.correct(batch.prompts, batch.said, batch.spacing_mm, counts)
-        weight = self.recipe.heard * batch.pointed
-        loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts, weight)
+            correction = self.head.correct(batch.prompts, batch.said)
+        loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.head.parameters(), CLIP_NORM)
         self.optimizer.step()
         self.step += 1
         with torch.no_grad():
@@ -215,15 +205,14 @@ def _turned(batch: Sample) -> Sample:
     ]
     for turn in turns:
         if torch.rand(()) < 0.5:
-            batch = Sample(*(turn(tensor) for tensor in batch[:4]), batch.spacing_mm)
+            batch = Sample(*(turn(tensor) for tensor in batch))
     return batch
 
 
-def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int], heard: Tensor | float = 0.0) -> Tensor:
+def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int]) -> Tensor:
     """Dice of each crop (its slices together, as a case is judged), and cross-entropy along the borders.
 
-    logits, truth: (N, h, w). counts: slices of each crop, N in all. heard: (N, h, w), how much more a pixel weighs in
-    the cross-entropy than its border gives it.
+    logits, truth: (N, h, w). counts: slices of each crop, N in all.
     """
     probability = torch.sigmoid(logits)
     dice = logits.new_zeros(())
@@ -236,21 +225,21 @@ def border_loss(logits: Tensor, truth: Tensor, counts: Sequence[int], heard: Ten
     around = [F.max_pool2d(part[:, None], width, 1, NEAR_PIXELS)[:, 0] > 0.1 for part in (inside, outside)]
     weight = (around[0] & around[1]).float() + FAR_WEIGHT
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return 2 * dice / len(counts) + (entropy * (weight + heard)).sum() / weight.sum()
+    return 2 * dice / len(counts) + (entropy * weight).sum() / weight.sum()
 
 
 @torch.inference_mode()
-def judge(head: BoundaryHead, samples: Sequence[Sample]) -> dict[str, float]:
+def judge(head: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
     """Mean Dice of crops with blood: `before` the head's correction and `after`; `worse`: share that lose over 0.03."""
     found = []
     device = next(head.parameters()).device
     for sample in samples:
-        prompts, said, truth, _, spacing = (tensor.float().to(device) for tensor in sample)
+        prompts, said, truth = (tensor.float().to(device) for tensor in sample)
         blood = truth >= 0.5
         if not bool(blood.any()):
             continue
         joined = said.mean(1)
-        masks = (joined > 0, joined + head.correct(prompts, said, spacing, [len(truth)]) > 0)
+        masks = (joined > 0, joined + head.correct(prompts, said) > 0)  # type: ignore[operator]
         found.append([float(2 * (mask & blood).sum() / (mask.sum() + blood.sum())) for mask in masks])
     if not found:
         return {}

@@ -15,7 +15,6 @@ class BorderRecipe:
     """The boundary head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none.
 
     passes: so many times both; from the second on the rounds are played with the head as the pass before left it.
-    heard: weight, in the cross-entropy, of the wrong components in which strokes lie.
     """
 
     passes: int = 2
@@ -24,7 +23,6 @@ class BorderRecipe:
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
     batch: int = 5
-    heard: float = 0.0
     seed: int = 0
 
 
@@ -91,7 +89,7 @@ RECIPES = {
         minutes=200.0,
         volume_first=0.2,
         soup=4,
-        border=BorderRecipe(play_minutes=20.0, minutes=20.0, heard=1.5),
+        border=BorderRecipe(play_minutes=20.0, minutes=20.0),
     ),
     # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
     # The paper names no size for an epoch on endless synthetic heads; here it is EPOCH_STEPS.
