@@ -17,7 +17,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.metrics import dice, hd95_mm
 
 from .keptmasks import keep_mask, mask_path
-from .regions import Bool, bounding_box, under
+from .regions import Bool, bounding_box, depth_mm, under
 from .rounds import Predictor, Reader, Turn, play
 from .texture import noise_texture
 from .validation import VALIDATION_VERSION, Case, Loaded, contrast_hu, generator
@@ -26,7 +26,7 @@ KEPT_ROUND = 5  # the gallery shows what is wrong after it
 HD95_ROUNDS = (1, 3, 5, 8)  # surface distances cost more than the round itself
 COLUMNS = (
     "case source kind spacing_z_mm truth_ml contrast_hu noise_hu noise_1mm round painted dice mask_ml error_ml hd95_mm "
-    "seconds missed_slice missed_3d extra_slice extra_3d"
+    "seconds missed_slice missed_3d missed_depth_mm extra_slice extra_3d extra_depth_mm"
 ).split()
 TEXT = ("case", "source", "kind")
 Row = dict[str, Any]
@@ -43,7 +43,8 @@ class Setup:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "validation_version": VALIDATION_VERSION, "generator": generator()}
+        made = {"validation_version": VALIDATION_VERSION, "generator": generator(), "columns": COLUMNS}
+        return {**asdict(self), **made}
 
 
 @dataclass(frozen=True)
@@ -120,30 +121,40 @@ def judge(predictor: Predictor, loaded: Loaded, setup: Setup, keep: Path | None 
     if truth.any():
         for turn in play(session, volume, truth, loaded.brain, setup.rounds, case.seed, setup.reader):
             scored = _scores(turn.number, turn.mask, truth, volume.spacing_mm, turn.seconds)
-            rows.append({**about, **scored, "painted": int(turn.painted), **effects(turn, truth)})
+            rows.append({**about, **scored, "painted": int(turn.painted), **effects(turn, truth, volume.spacing_mm)})
             if keep is not None and turn.number == min(KEPT_ROUND, setup.rounds):
                 keep_mask(keep, turn.mask)
     return rows
 
 
-def effects(turn: Turn, truth: Bool) -> dict[str, float]:
+def effects(turn: Turn, truth: Bool, spacing_mm: tuple[float, float, float]) -> dict[str, float]:
     """How much a stroke did: of the wrong component under it, the share right after the round, in its slice and in 3D.
 
-    Painted voxels do not count: they are right by the contract. nan: no such stroke, or nothing left to count.
+    Painted voxels do not count: they are right by the contract. Beside it, how deep in mm the component is on the
+    stroke's slices, the furthest that any of it lies from its border: rims of a mask are shallow, missed parts are not.
+    nan: no such stroke, or nothing left to count.
     """
-    missed = _share_mended(truth & ~turn.before, turn.foreground, turn.mask)
-    extra = _share_mended(turn.before & ~truth, turn.background, ~turn.mask)
-    return {"missed_slice": missed[0], "missed_3d": missed[1], "extra_slice": extra[0], "extra_3d": extra[1]}
+    missed = _mended(truth & ~turn.before, turn.foreground, turn.mask, spacing_mm)
+    extra = _mended(turn.before & ~truth, turn.background, ~turn.mask, spacing_mm)
+    named = ("slice", "3d", "depth_mm")
+    return {f"missed_{name}": value for name, value in zip(named, missed, strict=True)} | {
+        f"extra_{name}": value for name, value in zip(named, extra, strict=True)
+    }
 
 
-def _share_mended(wrong: Bool, stroke: Bool, right: Bool) -> tuple[float, float]:
+def _mended(
+    wrong: Bool, stroke: Bool, right: Bool, spacing_mm: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Of the component of `wrong` under the stroke: shares right in its slice and in 3D, and its depth in mm."""
     box = bounding_box(wrong)
     if box is None or not (stroke & wrong).any():
-        return math.nan, math.nan
+        return math.nan, math.nan, math.nan
     wrong, stroke, right = wrong[box], stroke[box], right[box]
-    component = under(stroke, wrong) & ~stroke
+    component = under(stroke, wrong)
     planes = stroke.any(axis=(1, 2))
-    return _share(right[planes], component[planes]), _share(right, component)
+    deep = max(float(depth_mm(plane, spacing_mm[1:]).max()) for plane in component[planes])
+    component &= ~stroke
+    return _share(right[planes], component[planes]), _share(right, component), deep
 
 
 def _share(right: Bool, component: Bool) -> float:

@@ -13,9 +13,11 @@ Results = Mapping[str, Sequence[Row]]  # method -> its rows
 RESAMPLES = 2000
 DROP = 0.03  # a round that lowers Dice by more than this is a fault
 HEARD = {"slice": 0.8, "3d": 0.5}  # of the wrong component under a stroke, right after the round
+DEEP_MM = 2.0  # a component no deeper than this is less than about 4 mm wide: a rim of the mask, or a speck
 HEARD_RULE = (
     "Share of strokes in a missed (extra) component after which at least 80 % of it is right on the stroke's slice / "
-    "at least 50 % in 3D, without what was painted itself."
+    "at least 50 % in 3D, without what was painted itself; (n) strokes. Deep: some of the component lies more than "
+    f"{DEEP_MM:g} mm from its border on the stroke's slice, so it is no rim."
 )
 FALSE_ML = 0.5  # more than this proposed in a head without blood would be seen
 SMALL_DROP = 0.02  # a case should have no round that loses more
@@ -156,18 +158,21 @@ def heard_table(results: Results) -> str:
     lines = []
     for method, rows in results.items():
         for what in ("missed", "extra"):
-            cells = []
-            for number in rounds:
-                at_round = [row for row in rows if row["round"] == number]
-                shares = [_share_of(at_round, f"{what}_{part}", least) for part, least in HEARD.items()]
-                cells.append(" / ".join(shares) if shares[0] else "")
-            lines.append([_name(method), what, *cells])
+            deep = [row for row in rows if row.get(f"{what}_depth_mm", math.nan) > DEEP_MM]
+            for shown, mine in ((what, rows), (f"{what}, deep", deep)):
+                cells = [_heard([row for row in mine if row["round"] == number], what) for number in rounds]
+                lines.append([_name(method), shown, *cells])
     return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
 
 
-def _share_of(rows: Sequence[Row], column: str, least: float) -> str:
-    known = [row[column] for row in rows if math.isfinite(row.get(column, math.nan))]
-    return f"{np.mean([value >= least for value in known]):.2f}" if known else ""
+def _heard(rows: Sequence[Row], what: str) -> str:
+    """Both shares, and of how many strokes."""
+    shares, count = [], 0
+    for part, least in HEARD.items():
+        known = [row[f"{what}_{part}"] for row in rows if math.isfinite(row.get(f"{what}_{part}", math.nan))]
+        count = max(count, len(known))
+        shares.append(f"{np.mean([value >= least for value in known]):.2f}" if known else "")
+    return f"{' / '.join(shares)} ({count})" if count else ""
 
 
 def drop_table(results: Results) -> str:

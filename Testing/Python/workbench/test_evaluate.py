@@ -153,10 +153,11 @@ def test_a_stroke_is_credited_with_its_own_component_and_not_with_its_own_paint(
     before, stroke = mask.copy(), mask.copy()
     stroke[1, 3, 3:5] = True
     mask[1, 2:6, 2:6] = True
-    found = effects(turn(before, mask, stroke, np.zeros_like(mask)), truth)
+    found = effects(turn(before, mask, stroke, np.zeros_like(mask)), truth, (5.0, 0.5, 2.0))
     assert found["missed_slice"] == 1.0
     assert found["missed_3d"] == pytest.approx(14 / 30)
-    assert math.isnan(found["extra_3d"])
+    assert found["missed_depth_mm"] == 1.0  # two rows of 0.5 mm from the border, what was painted counted
+    assert math.isnan(found["extra_3d"]) and math.isnan(found["extra_depth_mm"])
 
 
 def test_a_background_stroke_is_credited_with_what_it_removes():
@@ -165,8 +166,9 @@ def test_a_background_stroke_is_credited_with_what_it_removes():
     before[0, 2:6, 2:6] = True
     stroke[0, 2, 2:6] = True
     mask[0, 4:6, 2:6] = True
-    found = effects(turn(before, mask, np.zeros_like(mask), stroke), truth)
+    found = effects(turn(before, mask, np.zeros_like(mask), stroke), truth, (5.0, 1.0, 1.0))
     assert found["extra_slice"] == found["extra_3d"] == pytest.approx(4 / 12)
+    assert found["extra_depth_mm"] == 2.0
 
 
 def test_rounds_that_do_harm_are_found():
@@ -240,11 +242,13 @@ def test_a_head_without_blood_is_judged_by_what_is_proposed():
 
 
 def test_strokes_are_heard_when_enough_of_their_component_is_right_after_the_round() -> None:
-    shares = ((0.9, 0.4), (0.7, 0.6), (0.8, 0.5), (math.nan, math.nan))
-    rows = [{"round": 1, "missed_slice": one, "missed_3d": whole} for one, whole in shares]
+    shares = ((0.9, 0.4, 2.5), (0.7, 0.6, 2.0), (0.8, 0.5, 7.0), (math.nan, math.nan, math.nan))
+    rows = [{"round": 1, "missed_slice": one, "missed_3d": whole, "missed_depth_mm": d} for one, whole, d in shares]
     lines = heard_table({"ichhpinet": rows}).splitlines()
-    assert lines[2] == "| ICH-HPINet | missed | 0.67 / 0.67 |"
-    assert lines[3] == "| ICH-HPINet | extra |  |"
+    assert lines[2] == "| ICH-HPINet | missed | 0.67 / 0.67 (3) |"
+    assert lines[3] == "| ICH-HPINet | missed, deep | 1.00 / 0.50 (2) |"
+    assert lines[4] == "| ICH-HPINet | extra |  |"
+    assert lines[5] == "| ICH-HPINet | extra, deep |  |"
 
 
 def test_the_report_says_how_many_cases_lose_a_little_and_what_is_proposed_in_large_bleeds() -> None:

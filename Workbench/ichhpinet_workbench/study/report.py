@@ -37,7 +37,7 @@ Row = dict[str, Any]
 Results = Mapping[str, Sequence[Row]]
 COLUMNS = (
     "method case dataset patient fold kind round painted dice jaccard hausdorff_mm hd95_mm mae mask_ml truth_ml "
-    "error_ml seconds missed_slice missed_3d extra_slice extra_3d"
+    "error_ml seconds missed_slice missed_3d missed_depth_mm extra_slice extra_3d extra_depth_mm"
 ).split()
 HARD_SHARE = 0.5  # Table 6's "some samples": here the half with the lowest Dice after the first round
 VARIANT_TABLES = (

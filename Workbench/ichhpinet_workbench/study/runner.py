@@ -175,4 +175,4 @@ def _rounds(session: Any, volume: CTVolume, truth: Bool, brain: Bool, job: Job) 
         if last is None or turn.painted:  # a satisfied radiologist leaves the mask, and its scores, as they are
             last = scores(turn.mask, truth, volume.spacing_mm)
         about = {"round": turn.number, "painted": int(turn.painted), "seconds": turn.seconds}
-        yield about | last | effects(turn, truth), turn.mask
+        yield about | last | effects(turn, truth, volume.spacing_mm), turn.mask
