@@ -26,6 +26,8 @@ Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
 
 FOREGROUND_ID, BACKGROUND_ID = "Foreground", "Background"
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+HOUNSFIELD = "ICHHPINet.HU"  # an attribute: the values are HU, whatever they look like
+OTHERWISE = "as scanners give them: choose a head CT"
 SAME_GRID = 1e-4  # mm, and shares of a direction cosine: what saving a scene may change
 SAME_PLACE_MM = 0.01  # two slices closer than this are one place scanned twice
 RIGHT_ANGLED = 1e-3  # cosine between rows and columns, as headers round them
@@ -34,7 +36,8 @@ RIGHT_ANGLED = 1e-3  # cosine between rows and columns, as headers round them
 def volume_from_node(node: Node) -> CTVolume:
     """The CT that a scalar volume node holds, on its own grid (parent transforms apart).
 
-    Values are HU as Slicer's readers give them; a picture is guessed by the table of `hounsfield`, with a note.
+    Values are HU as Slicer's readers give them; a picture is guessed by the table of `hounsfield`, with a note, but not
+    in a node that `node_from_volume` made.
 
     Raises: InputError for what is no CT: no image, several components, not HU, a sheared grid.
     """
@@ -44,7 +47,8 @@ def volume_from_node(node: Node) -> CTVolume:
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
     hu = voxels(node.GetImageData()).astype(np.float32)
     checked = CTVolume.from_array(hu, tuple(spacing[::-1]), tuple(matrix[:3, 3]), direction)
-    values, notes = to_hounsfield(checked.hu, "the volume", otherwise="as scanners give them: choose a head CT")
+    known = node.GetAttribute(HOUNSFIELD) is not None
+    values, notes = to_hounsfield(checked.hu, "the volume", otherwise=OTHERWISE, known=known)
     return checked if not notes else CTVolume(values, checked.spacing_mm, checked.origin, checked.direction, notes)
 
 
@@ -121,6 +125,7 @@ def node_from_volume(scene: Node, ct: CTVolume, name: str) -> Node:
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetAndObserveImageData(image_of(ct.hu.astype(np.int16) if whole else ct.hu))
     node.SetIJKToRASMatrix(vtk_matrix(RAS_TO_LPS @ to_lps))
+    node.SetAttribute(HOUNSFIELD, "1")
     node.CreateDefaultDisplayNodes()
     return node
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ichhpinet.dicom import SeveralSeries
+from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
 from ichhpinet.reading import read_volume
 from ichhpinet.resources import sample_data
@@ -36,9 +38,14 @@ Progress = Callable[[float, str], object]
 _counter = itertools.count(1)
 
 
-def read(path: Path, progress: Progress) -> CTVolume | KeptSession:
+def read(path: Path, progress: Progress, series: str | None = None) -> CTVolume | KeptSession:
     """What lies at a path: a CT, or a session that was unpacked there. Slow. Raises: InputError."""
-    return read_archive(path) if is_session(path) else read_volume(path, progress=progress)
+    if is_session(path):
+        return read_archive(path)
+    try:
+        return read_volume(path, series=series, progress=progress)
+    except SeveralSeries as error:  # the folder's name may be ours, of an upload
+        raise InputError(f"these are {error.found}; open the slices of one, or start the page with --series") from None
 
 
 def read_sample(folder: Path) -> CTVolume:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import importlib.util
-import ipaddress
 import os
 import secrets
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 
 from ichhpinet.errors import InputError
 
-from .settings import MOST_SESSIONS, MOST_UPLOAD_MB, PageSettings
+from .settings import MOST_SESSIONS, MOST_UPLOAD_MB, PageSettings, is_loopback
 
 NEEDED = ("trame_slicer", "slicer_core", "aiohttp", "LayerDMLib")
 INSTALL = "the web page needs trame-slicer and slicer-core; install them with: pip install 'ichhpinet[browser]'"
@@ -34,6 +33,7 @@ def register(subparsers: Any) -> None:
         description="Serve the page to this computer's browser until Ctrl+C. Research use, not a medical device.",
     )
     parser.add_argument("ct", metavar="CT", type=Path, nargs="?", help="open this CT in every page: a file or a folder")
+    parser.add_argument("--series", help="of a folder with several: its number or UID, as the refusal lists them")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1); others get a secret")
     parser.add_argument("--port", type=int, default=PORT, help=f"port ({PORT}; 0: any free one)")
     parser.add_argument("--sessions", type=int, default=MOST_SESSIONS, help=f"pages at once ({MOST_SESSIONS})")
@@ -57,18 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _check(arguments: argparse.Namespace) -> None:
     for path, what in ((arguments.ct, "a CT file or a DICOM folder"), (arguments.checkpoint, "a weights file")):
         if path is not None and not path.exists():
             raise InputError(f"{path.name} does not exist; it must be {what}")
+    if arguments.series is not None and (arguments.ct is None or not arguments.ct.is_dir()):
+        raise InputError("a series is chosen, but no DICOM folder is given; --series is for one")
     for name in ("sessions", "most_upload_mb"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}; it must be 1 or more")
@@ -109,6 +103,7 @@ def _likeness(arguments: argparse.Namespace, local: bool) -> PageSettings:
         folder="",
         samples="",
         ct=None if arguments.ct is None else str(arguments.ct.resolve()),
+        series=arguments.series,
         weights=None if arguments.checkpoint is None else str(arguments.checkpoint.resolve()),
         device=arguments.device,
         most_upload_mb=arguments.most_upload_mb,

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from . import proxy
 from .seats import Full, NotStarted, Seat, Seats
+from .settings import is_loopback
 
 STATIC = Path(__file__).with_name("static")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Vue compiles the page's template in the browser, which needs 'unsafe-eval'; nothing is loaded from anywhere else.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -77,7 +77,7 @@ class Gateway:
             given = request.match_info.get("secret", "")
             if not hmac.compare_digest(given.encode(), self._secret.encode()):
                 return web.Response(status=404, text="There is nothing here. The address must be the whole one.")
-        elif urlsplit(f"//{request.host}").hostname not in LOOPBACK:  # another name that was made to lead here
+        elif not is_loopback(urlsplit(f"//{request.host}").hostname or ""):  # another name that was made to lead here
             return web.Response(status=403, text="This page is served to this computer alone.")
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:

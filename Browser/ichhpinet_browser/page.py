@@ -78,12 +78,15 @@ class Page:
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
-    def open_path(self, path: Path, uploaded: Path | None = None) -> None:
-        """Read a CT or an unpacked session, and show it. uploaded: deleted once it is read. Returns at once."""
+    def open_path(self, path: Path, series: str | None = None, uploaded: Path | None = None) -> None:
+        """Read a CT or an unpacked session, and show it. Returns at once.
+
+        series: which of several in a folder. uploaded: deleted once it is read.
+        """
 
         def read(progress: Callable[[float, str], None]) -> Any:
             try:
-                return cases.read(path, progress)
+                return cases.read(path, progress, series)
             finally:
                 if uploaded is not None:
                     shutil.rmtree(uploaded, ignore_errors=True)

@@ -6,6 +6,7 @@ Heavy imports stand inside `main`: the engine's process, which is started from t
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import hmac
 import logging
@@ -44,7 +45,7 @@ async def _serve(server: Any, settings: Any) -> None:
     server.controller.on_server_bind.add(lambda web: _add_routes(web, page, settings))
     server.controller.on_server_ready.add(lambda **_: _tell(server.port))
     if settings.ct is not None:
-        page.open_path(Path(settings.ct))
+        page.open_path(Path(settings.ct), settings.series)
     end = asyncio.get_running_loop().create_task(_until_orphaned())
     run = server.start(
         port=0,
@@ -123,10 +124,18 @@ async def _upload(request: Any, page: Any, settings: Any) -> Any:
             raise uploads.too_large(most_bytes)
         path = await uploads.receive(_parts(await request.multipart()), folder, most_bytes)
         page.open_path(path, uploaded=folder)
-    except InputError as error:
+    except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            error = uploads.no_room()
+        if not isinstance(error, InputError):  # a broken connection, say: the page is told, the log has no names
+            logging.getLogger(__name__).error("an upload failed: %s", type(error).__name__)
+            error = InputError("the upload could not be taken; nothing else has changed, try again")
         page.say("error", str(error)[:1].upper() + str(error)[1:] + ".")
         return web.json_response({"refused": str(error)}, status=400)
+    except BaseException:  # the page went while it sent: nothing of it stays
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return web.json_response({})
 
 

@@ -61,6 +61,8 @@ class Seat:
         """A page's connection went."""
         self.sockets -= 1
         self.since = time.monotonic()
+        if self.left_at is not None and self.since - self.left_at > LEFT_SECONDS:
+            self.left_at = None  # another tab said so long ago, and this one stayed
 
     def is_over(self, now: float) -> bool:
         """Nobody will come back to it."""

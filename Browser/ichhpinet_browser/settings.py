@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import asdict, dataclass
 
@@ -18,13 +19,14 @@ START_SECONDS = 90.0  # a page process that has not come up by then has failed
 class PageSettings:
     """One page process. key: what each request must carry. folder: private to it. samples: where the sample is kept.
 
-    ct: a path to open at once.
+    ct: a path to open at once. series: which of several in it.
     """
 
     key: str
     folder: str
     samples: str
     ct: str | None = None
+    series: str | None = None
     weights: str | None = None
     device: str = "auto"
     most_upload_mb: int = MOST_UPLOAD_MB
@@ -38,3 +40,11 @@ class PageSettings:
     def from_line(cls, line: str) -> PageSettings:
         """The inverse of `to_line`."""
         return cls(**json.loads(line))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

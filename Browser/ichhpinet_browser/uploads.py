@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,12 @@ from .settings import MOST_FILES
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")  # whole images in one file; those with the voxels elsewhere are refused
 HEADER_BYTES = 1 << 16
 CHUNK_BYTES = 1 << 20
-# A header that sends the reader to another file: on a server that would be any file of its.
-ELSEWHERE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=(?!\s*LOCAL\s*$))", re.IGNORECASE | re.MULTILINE)
+# A header that sends the reader to another file: on a server that would be any file of its. What the reader might take
+# otherwise than we do (a line that ends in a carriage return, a key without a value) is refused with it.
+NRRD_ELSEWHERE = re.compile(rb"\s*data\s*file\s*:", re.IGNORECASE)
+METAIMAGE_LINE = re.compile(rb"[A-Za-z][\w .-]{0,80}?[ \t]*=[ \t]*\S.*")
+METAIMAGE_LOCAL = re.compile(rb"ElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*", re.IGNORECASE)
+DAMAGED = "the zip is damaged or locked; it must be a plain zip"
 UNKNOWN = (
     "this is no file that can be opened here; it must be NIfTI, NRRD, MHA, DICOM slices, a zip of them, or a session"
 )
@@ -68,6 +75,11 @@ def too_large(most_bytes: int) -> InputError:
     return InputError(f"this is more than {most_bytes >> 20} MB, the limit of this page; choose one CT series")
 
 
+def no_room() -> InputError:
+    """The sentence for a full disk."""
+    return InputError("there is no room for this on the disk of the page's computer; free some, then try again")
+
+
 def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
     """Unpack a zip into a folder of its own. Names in it are not used as paths: only their last part's ending."""
     inside = folder / "unpacked"
@@ -81,8 +93,10 @@ def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
             for number, entry in enumerate(entries, 1):
                 name = Path(entry.filename).name if session else f"{number:05d}{_ending(entry.filename)}"
                 _extract(archive, entry, inside / name, most_bytes)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
-        raise InputError("the zip is damaged or locked; it must be a plain zip") from None
+    except OSError as error:
+        raise (no_room() if error.errno == errno.ENOSPC else InputError(DAMAGED)) from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError):
+        raise InputError(DAMAGED) from None
     archive_file.unlink()
     if session:
         for file in inside.glob("*.nrrd"):
@@ -122,19 +136,30 @@ def _ending(name: str) -> str:
 
 
 def _check_header(file: Path) -> None:
-    """Raises: InputError for a header that names another file."""
-    if file.suffix not in (".nrrd", ".mha"):
+    """Raises: InputError for a header that names another file, or may."""
+    check = {".nrrd": _is_whole_nrrd, ".mha": _is_whole_metaimage}.get(file.suffix)
+    if check is None:
         return
     with file.open("rb") as opened:
-        start = opened.read(HEADER_BYTES)
-    end = start.find(b"\n\n") if file.suffix == ".nrrd" else _metaimage_end(start)
-    if ELSEWHERE.search(start[: end if end > 0 else None].replace(b"\r", b"")):
-        raise InputError("the file's voxels lie in another file; it must hold them itself")
+        start = opened.read(HEADER_BYTES).replace(b"\r\n", b"\n")
+    if not check(start):
+        raise InputError("the file's header names another file for its voxels, or is unusual; it must hold them itself")
 
 
-def _metaimage_end(start: bytes) -> int:
-    at = start.lower().find(b"elementdatafile")
-    return start.find(b"\n", at) if at >= 0 else -1
+def _is_whole_nrrd(start: bytes) -> bool:
+    """Up to the empty line that ends the header, no line sends the reader elsewhere."""
+    header, empty, _ = start.partition(b"\n\n")
+    return bool(empty) and b"\r" not in header and not any(map(NRRD_ELSEWHERE.match, header.split(b"\n")))
+
+
+def _is_whole_metaimage(start: bytes) -> bool:
+    """Lines of a key and a value each, up to the first that says where the voxels are: here."""
+    for line in start.split(b"\n"):
+        if METAIMAGE_LOCAL.fullmatch(line):
+            return True
+        if b"\r" in line or b"elementdatafile" in line.lower() or not METAIMAGE_LINE.fullmatch(line):
+            return False
+    return False
 
 
 def is_session(path: Path) -> bool:

@@ -26,10 +26,12 @@ def lean(logits: Tensor) -> float:
     logits: any shape, float. Returns: in [0, 1.39]; 0 where nothing is likely.
     """
     probability = torch.sigmoid(logits.float().flatten())
-    counts = torch.histc(probability[probability > LEAST], BINS, 0.0, 1.0).double()
+    counts = (
+        torch.histc(probability[probability > LEAST], BINS, 0.0, 1.0).cpu().double()
+    )  # a hundred numbers; not every device has doubles
     if not bool(counts.any()):
         return 0.0
-    middle = (torch.arange(BINS, dtype=torch.float64, device=counts.device) + 0.5) / BINS
+    middle = (torch.arange(BINS, dtype=torch.float64) + 0.5) / BINS
     voxels = counts.flip(0).cumsum(0)  # above each threshold, the highest first
     blood = (counts * middle).flip(0).cumsum(0)  # of them, expected to be blood
     expected_dice = float((2 * blood / (voxels + blood[-1])).max())

@@ -58,6 +58,14 @@ class Header:
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float64)
 
 
+class SeveralSeries(InputError):
+    """A folder holds more than one CT. found: how many, and a list to choose from."""
+
+    def __init__(self, folder: str, found: str) -> None:
+        super().__init__(f"{folder} holds {found}; choose one with series= (--series): its number or UID")
+        self.found = found
+
+
 @dataclass(frozen=True)
 class SeriesImage:
     """values: (D, H, W) float32 as stored (rescaled, not yet checked for HU), on the grid of a CTVolume."""
@@ -67,6 +75,8 @@ class SeriesImage:
     origin: tuple[float, float, float]
     direction: NDArray[np.float64]
     notes: tuple[str, ...]
+    hounsfield: bool = False
+    """The file says so: `write_volume` wrote it."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -197,9 +207,7 @@ def _chosen(by_series: dict[str, list[Header]], wanted: str | None, folder: str)
         return fits[0]
     counts = "; ".join(f"{k}: {len(by_series[uid])} slices, UID ...{uid[-8:]}" for k, uid in enumerate(uids, start=1))
     asked = f", and none of them alone is {wanted!r}" if wanted else ""
-    raise InputError(
-        f"{folder} holds {len(uids)} CT series{asked} ({counts}); choose one with series= (--series): its number or UID"
-    )
+    raise SeveralSeries(folder, f"{len(uids)} CT series{asked} ({counts})")
 
 
 def _check_alike(headers: Sequence[Header]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ CHUNK_BYTES = 1 << 20
 TEXT_HEADER_BYTES = 1 << 16
 SPACING_WORDS = ("space directions", "spacings", "elementspacing", "elementsize")
 NRRD_NEEDS = ("type", "sizes", "encoding")
+NRRD_UNITS = ("space units", "units")
+MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "none", "???")
 METAIMAGE_NEEDS = ("dimsize", "elementtype", "elementdatafile")
 METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4} | {
     "MET_LONG": 4,
@@ -59,7 +62,7 @@ def check_nifti(path: Path) -> tuple[str, ...]:
                 shown = ", ".join(f"{step:g}" for step in facts.steps_mm)
                 raise InputError(f"the spacing in {path.name} is {shown} mm; every step must be greater than 0")
             count, not_finite = _scan(file, facts)
-    except InputError:
+    except (InputError, PermissionError):
         raise
     except (OSError, EOFError, zlib.error, struct.error, OverflowError, ValueError):
         count, not_finite, facts = 0, 0, NiftiFacts((), 0, 1, "", False)
@@ -79,8 +82,21 @@ def check_text_header(path: Path, kind: str) -> None:
     whole = all(word in fields for word in needed) and (kind == "nrrd" or _metaimage_is_whole(fields, path))
     if not whole:
         raise InputError(f"{path.name} cannot be read: it is cut short or damaged")
-    if not any(word in fields for word in SPACING_WORDS):
+    if not any(word in fields for word in SPACING_WORDS) or (kind == "nrrd" and not _nrrd_spacing_is_known(fields)):
         raise InputError(f"{path.name} does not state its spacing; it must, in mm")
+    other = [unit for key in NRRD_UNITS for unit in re.findall(r'"([^"]*)"', fields.get(key, "")) if unit not in MM]
+    if kind == "nrrd" and other:
+        raise InputError(f"{path.name} states its spacing in {other[0]!r}; it must be in mm")
+
+
+def _nrrd_spacing_is_known(fields: dict[str, str]) -> bool:
+    """Three axes have a step, or all that there are. For 'none' and 'nan' ITK would take 1 mm, unsaid."""
+    if "space directions" in fields:
+        steps = re.findall(r"\([^)]*\)|none", fields["space directions"])
+    else:
+        steps = fields.get("spacings", "").split()
+    known = [step for step in steps if "nan" not in step.lower() and step != "none"]
+    return len(known) >= min(3, len(steps))
 
 
 def _nrrd_fields(start: bytes) -> dict[str, str]:

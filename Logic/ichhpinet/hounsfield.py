@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 
+HOUNSFIELD_MARK = ("ITK_FileNotes", "HU, written by ICHHPINet")  # a field that every format keeps, and what it holds
 RAW_OFFSET_HU = 1024.0  # scanners store HU + 1024 in unsigned words
 BRAIN_WINDOW = (40.0, 80.0)  # level, width in HU: how a head CT is shown, and exported as a picture, by default
 EIGHT_BIT_TOP = 255.0
@@ -72,12 +73,13 @@ def to_hounsfield(
     name: str,
     window: tuple[float, float] | None = None,
     otherwise: str = "or give the window (level, width) that they show",
+    known: bool = False,
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """HU and the notes about how they came about.
 
     values: (D, H, W) float32, finite. name: what to call the file in an error.
     window: (level, width) in HU: the values are a picture of that window, see `unwindow`; None: TABLE decides.
-    otherwise: the way out that ends the refusal.
+    otherwise: the way out that ends the refusal. known: they are said to be HU already, and nothing is guessed.
 
     Raises InputError for values that no row accepts.
     """
@@ -88,6 +90,8 @@ def to_hounsfield(
         return unwindow(values, (level, width), name), (note,)
     if low == high:
         raise InputError(f"every voxel of {name} is {low:g}; it must be a CT")
+    if known:
+        return values, ()
     row = matching_row(values)
     if row.action == REFUSE:
         raise InputError(f"{name} is {row.what}: its values run from {low:g} to {high:g}; they must be HU, {otherwise}")

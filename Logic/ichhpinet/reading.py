@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ichhpinet import dicom
 from ichhpinet.errors import InputError
 from ichhpinet.fileheaders import check_nifti, check_text_header
-from ichhpinet.hounsfield import checked_window, to_hounsfield
+from ichhpinet.hounsfield import HOUNSFIELD_MARK, checked_window, to_hounsfield
 from ichhpinet.itk import quiet, simpleitk
 from ichhpinet.volume import MIN_SLICES, CTVolume, checked_direction, checked_hu, checked_spacing
 
@@ -55,16 +56,13 @@ def read_volume(
         checked_window(window)
     if not path.exists():
         raise InputError(f"{path.name} does not exist; it must be a CT file or a DICOM folder")
-    with quiet():
-        if path.is_dir():
-            found = dicom.read_folder(path, series, progress)
-        elif series is not None:
-            raise InputError(f"{path.name} is a file; a series can be chosen in a DICOM folder only")
-        else:
-            found = _read_file(path)
+    if series is not None and path.is_file():
+        raise InputError(f"{path.name} is a file; a series can be chosen in a DICOM folder only")
+    with quiet(), _readable(path):
+        found = dicom.read_folder(path, series, progress) if path.is_dir() else _read_file(path)
     checked_hu(found.values)
     checked_spacing(found.spacing_mm)
-    hu, guesses = to_hounsfield(found.values, path.name, window)
+    hu, guesses = to_hounsfield(found.values, path.name, window, known=found.hounsfield)
     hu.setflags(write=False)
     if progress is not None:
         progress(1.0, "reading")
@@ -80,7 +78,7 @@ def read_labels(path: str | os.PathLike[str], volume: CTVolume) -> NDArray[np.ui
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path.name} is not a file; it must be a label map")
-    with quiet():
+    with quiet(), _readable(path):
         found = _read_file(path)
     difference = _grid_difference(found, volume)
     if difference:
@@ -89,6 +87,16 @@ def read_labels(path: str | os.PathLike[str], volume: CTVolume) -> NDArray[np.ui
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 255 and (values % 1 == 0).all()):
         raise InputError(f"{path.name} does not hold labels; every value must be a whole number from 0 to 255")
     return values.astype(np.uint8)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the system does not let us read is refused by its name, without its path."""
+    try:
+        yield
+    except OSError as error:
+        name = Path(error.filename).name if isinstance(error.filename, (str, os.PathLike)) else path.name
+        raise InputError(f"{name} cannot be read: {error.strerror or 'the system refuses it'}") from None
 
 
 def _read_file(path: Path) -> dicom.SeriesImage:
@@ -176,8 +184,10 @@ def _image(image: Any, name: str, notes: tuple[str, ...]) -> dicom.SeriesImage:
         raise _sheared(name) from None
     with np.errstate(over="ignore"):
         hu = np.ascontiguousarray(values, dtype=np.float32)
+    key, said = HOUNSFIELD_MARK
+    marked = image.HasMetaDataKey(key) and image.GetMetaData(key).strip() == said
     return dicom.SeriesImage(
-        hu, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), direction, notes
+        hu, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), direction, notes, marked
     )
 
 

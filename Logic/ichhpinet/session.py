@@ -228,7 +228,7 @@ class Session:
         if not isinstance(volume, CTVolume):
             raise InputError(f"the volume is a {type(volume).__name__}; it must be a CTVolume (see read_volume)")
         saved = read_session(Path(path))
-        if saved.volume_digest != volume.digest():
+        if not volume.is_digest(saved.volume_digest):
             raise InputError("the session was made on another CT; open it on the CT that it was saved with")
         if saved.weights_digest != predictor.digest:
             raise InputError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch 
 MIN_SLICES = 2  # one slice has no third spacing, and nothing can be carried to a neighbour
 DIGEST_STEP = 1e-3  # mm, or share of a direction cosine; files keep more than this
 DIGEST_OFFSET = 0.3817  # moves the borders between steps away from the round numbers that headers hold
+DIGEST_ROUNDING = 0.1  # steps: NIfTI keeps places as float32, good to 0.03 of a step half a metre away
+MOST_NEAR = 4  # numbers of a grid that lie so near to a border: 2 is rare
 ORTHONORMAL_TOLERANCE = 1e-3  # headers print direction cosines with as few as four digits
 
 
@@ -101,6 +104,15 @@ class CTVolume:
             object.__setattr__(self, "_digest", known)
         return known
 
+    def is_digest(self, known: str) -> bool:
+        """Whether `known` is the digest of this CT, or of one whose grid differs by less than files round it.
+
+        A number of the grid that lies next to a border between two steps is counted on either side of it.
+        """
+        if known == self.digest():
+            return True
+        return any(known == _digest(self, steps) for steps in _neighbouring_steps(self))
+
     def __repr__(self) -> str:
         steps = " x ".join(f"{step:.4g}" for step in self.spacing_mm)
         return f"CTVolume{self.shape}, {steps} mm"
@@ -178,10 +190,29 @@ def _three_numbers(values: Sequence[float], what: str) -> tuple[float, float, fl
     return numbers[0], numbers[1], numbers[2]
 
 
-def _digest(volume: CTVolume) -> str:
+def _digest(volume: CTVolume, steps: NDArray[np.float64] | None = None) -> str:
+    """steps: the grid's numbers in whole DIGEST_STEPs; None: as they fall."""
     summary = hashlib.sha256(b"ichhpinet CTVolume 1")
     summary.update(np.array(volume.shape, dtype="<i8").tobytes())
-    grid = np.concatenate([volume.spacing_mm, volume.origin, volume.direction.ravel()])
-    summary.update(np.floor(grid / DIGEST_STEP + DIGEST_OFFSET).astype("<i8").tobytes())
+    summary.update(np.floor(_in_steps(volume) if steps is None else steps).astype("<i8").tobytes())
     summary.update(volume.hu.astype("<f4", copy=False).data)
     return summary.hexdigest()
+
+
+def _in_steps(volume: CTVolume) -> NDArray[np.float64]:
+    grid = np.concatenate([volume.spacing_mm, volume.origin, volume.direction.ravel()])
+    return np.asarray(grid / DIGEST_STEP + DIGEST_OFFSET, dtype=np.float64)
+
+
+def _neighbouring_steps(volume: CTVolume) -> Iterator[NDArray[np.float64]]:
+    """The grid's numbers with those next to a border moved over it, in every combination of the nearest few."""
+    steps = _in_steps(volume)
+    away = steps - np.rint(steps)  # 0 on a border
+    near = np.flatnonzero(np.abs(away) < DIGEST_ROUNDING)
+    near = near[np.argsort(np.abs(away[near]))][:MOST_NEAR]
+    for over in product((False, True), repeat=len(near)):
+        if any(over):
+            moved = steps.copy()
+            chosen = near[list(over)]
+            moved[chosen] -= 2 * away[chosen] + np.where(away[chosen] >= 0, 1e-9, -1e-9)
+            yield moved

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
+from ichhpinet.hounsfield import HOUNSFIELD_MARK
 from ichhpinet.itk import quiet, simpleitk
 from ichhpinet.volume import CTVolume, image_on_grid
 
@@ -51,6 +52,8 @@ def write_mask(path: str | os.PathLike[str], mask: ArrayLike, volume: CTVolume, 
 def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
     """Write the CT in HU: .nii.gz, .nii, .nrrd, .mha; whole numbers as int16, others as float32, so nothing is lost.
 
+    The file says that it holds HU: `read_volume` does not guess again what the values are.
+
     Raises InputError (unknown ending, no such folder), OSError when it cannot be written.
     """
     path = Path(path)
@@ -58,7 +61,9 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
     limits = np.iinfo(np.int16)
     whole = bool(np.all(volume.hu == np.rint(volume.hu)))
     fits = whole and volume.hu.min() >= limits.min and volume.hu.max() <= limits.max
-    _write(image_on_grid(volume.hu.astype(np.int16) if fits else volume.hu, volume), path, ending)
+    image = image_on_grid(volume.hu.astype(np.int16) if fits else volume.hu, volume)
+    image.SetMetaData(*HOUNSFIELD_MARK)
+    _write(image, path, ending)
 
 
 def segment_metadata(shape: tuple[int, int, int], name: str) -> dict[str, str]:

@@ -39,7 +39,7 @@
     request.upload.onload = () => uploading(100);
     request.onloadend = () => {
       uploading(-1);
-      if (!request.status) refuse("The upload broke off. Try again.");
+      if (request.status !== 200 && request.status !== 400) refuse("The upload broke off. Try again."); // 400 is explained by the page
     };
     request.send(form);
   }
@@ -121,7 +121,10 @@
 
   // -- the connection
   let leaving = false;
-  addEventListener("pagehide", () => { leaving = true; navigator.sendBeacon("left"); });
+  addEventListener("pagehide", () => {
+    leaving = true;
+    if (!document.querySelector(".lost")) navigator.sendBeacon("left"); // a lost page does not speak for the one that has the case
+  });
   const watch = setInterval(() => {
     const connection = window.trame && window.trame.client && window.trame.client.getConnection && window.trame.client.getConnection();
     if (!connection) return;

@@ -21,6 +21,8 @@ from .vim import VolumeInteractionModule
 
 # VIM sees this many slices at once, and this many more on either side that are thrown away: memory stays bounded.
 CHUNK_SLICES, HALO_SLICES = 48, 16
+WAVE_PART = 16  # slices of a wave decoded at once: bounds the memory
+GROUP_SLICES = 8  # in SIM and the memory encoder at once: a cancel is noticed between groups
 
 Tick = Callable[[float], None]
 
@@ -105,7 +107,7 @@ class HPINet(nn.Module):
         volume_logits = None
         if not self.config.slice_only:
             volume_logits, maps = self._volume(inputs, volume_prompts, tick)
-        touched_logits, memory = self._correct(inputs, volume_prompts[1], memory)
+        touched_logits, memory = self._correct(inputs, volume_prompts[1], memory, partial(tick, 0.45))
         tick(0.5)
         if self.config.volume_only and volume_logits is not None:
             logits = F.interpolate(volume_logits[:, 0], inputs.image.shape[2:], mode="bilinear")
@@ -160,7 +162,9 @@ class HPINet(nn.Module):
         joined = [torch.cat(level, 2) for level in zip(*parts)]
         return joined[0], joined[1:]
 
-    def _correct(self, inputs: RoundInputs, maps: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def _correct(
+        self, inputs: RoundInputs, maps: Tensor, memory: Memory, between: Callable[[], None]
+    ) -> tuple[Tensor, Memory]:
         """SIM on every touched slice; its mask replaces what the memory holds of that slice."""
         volume, index = torch.nonzero(inputs.touched, as_tuple=True)
         if not len(index):
@@ -169,7 +173,11 @@ class HPINet(nn.Module):
         wide = F.interpolate(maps[volume, :, index], painted.shape[2:], mode="bilinear")
         strokes = torch.where(painted, 1.0, torch.where(painted.flip(1), 0.0, wide[:, :2]))
         x = compose(inputs.image[volume, index], inputs.previous[volume, index], torch.cat([strokes, wide[:, 2:]], 1))
-        logits = torch.cat([self.sim(part)[:, 0] for part in x.split(16)])
+        parts = []
+        for part in x.split(GROUP_SLICES):
+            between()
+            parts.append(self.sim(part)[:, 0])
+        logits = torch.cat(parts)
         masks = memory.masks.clone()
         masks[volume, index] = torch.sigmoid(logits.detach()).to(masks.dtype)
         masks[volume, index] = masks[volume, index].masked_fill(painted[:, 0], 1.0).masked_fill(painted[:, 1], 0.0)
@@ -191,14 +199,15 @@ class HPINet(nn.Module):
         images, flat_masks = inputs.image.flatten(0, 1)[:, None], masks.flatten(0, 1)[:, None]
         values: dict[int, Tensor] = {}
 
-        def remember(index: Tensor, known: Tensor) -> None:
-            for part, mask in zip(index.split(16), known.split(16)):
+        def remember(index: Tensor, known: Tensor, between: Callable[[], None]) -> None:
+            for part, mask in zip(index.split(GROUP_SLICES), known.split(GROUP_SLICES)):
+                between()
                 coded = self.memory_encoder(images[part], mask.to(images.dtype), features.coarse[part])
                 values.update(zip(part.tolist(), coded))
 
-        remember(torch.nonzero(starts.flatten()).flatten(), flat_masks[starts.flatten()])
+        remember(torch.nonzero(starts.flatten()).flatten(), flat_masks[starts.flatten()], partial(tick, 0.5))
         waves = self._waves(gap)
-        parts = [part for wave in waves for part in wave.split(16)]
+        parts = [part for wave in waves for part in wave.split(WAVE_PART)]
         order, sizes = torch.cat(waves), [len(part) for part in parts]
         # One gather of everything, then views: an index a wave would cost a whole volume's gradient each.
         by_part = features.take(order).split(sizes)
@@ -210,9 +219,10 @@ class HPINet(nn.Module):
             decoded = self.decoder(fused, read, by_part[number], images[part])
             logits.append(decoded[:, 0])
             kept = self._carries_on(gap, part)
+            done = 0.5 + 0.5 * (number + 1) / len(parts)
             if kept.any():
-                remember(part[kept], torch.sigmoid(decoded.detach())[kept])
-            tick(0.5 + 0.5 * (number + 1) / len(parts))
+                remember(part[kept], torch.sigmoid(decoded.detach())[kept], partial(tick, done))
+            tick(done)
         return torch.cat(logits)[order.argsort()].view(*inputs.image.shape)
 
     def _waves(self, gap: Tensor) -> list[Tensor]:

@@ -59,6 +59,11 @@ def zipped(**files: bytes) -> bytes:
     return stream.getvalue()
 
 
+def spoiled(archive: bytes) -> bytes:
+    """A zip whose deflated bytes make no sense, its lists whole."""
+    return archive[:40] + b"\xff" * 20 + archive[60:]
+
+
 # -- uploads ---------------------------------------------------------------------------------------------------------
 
 
@@ -89,10 +94,19 @@ def test_slices_become_a_folder_and_a_zip_of_them_too(tmp_path: Path) -> None:
         ([("a.nrrd", b"x" * (MOST + 1))], "more than 1 MB"),
         ([("scene.mrml", b"<MRML/>")], "no file that can be opened here"),
         ([("a.mhd", b"ElementDataFile = /etc/passwd")], "no file that can be opened here"),
-        ([("a.nrrd", b"NRRD0004\ntype: short\ndata file: /etc/passwd\n\n")], "lie in another file"),
-        ([("a.nrrd", b"NRRD0004\r\ndatafile: x.raw\r\n\r\n")], "lie in another file"),
-        ([("a.mha", b"ObjectType = Image\nElementDataFile = secret.raw\n")], "lie in another file"),
+        ([("a.nrrd", b"NRRD0004\ntype: short\ndata file: /etc/passwd\n\n")], "another file for its voxels"),
+        ([("a.nrrd", b"NRRD0004\r\ndatafile: x.raw\r\n\r\n")], "another file for its voxels"),
+        ([("a.mha", b"ObjectType = Image\nElementDataFile = secret.raw\n")], "another file for its voxels"),
+        ([("a.nrrd", b"NRRD0004\n" + b"# x\n" * 20000 + b"data file: /etc/passwd\n\n")], "it must hold them itself"),
+        ([("a.nrrd", b"NRRD0004\ncontent: a\rdata file: /etc/passwd\n\n")], "it must hold them itself"),
+        (
+            [("a.mha", b"Comment = a\rElementDataFile = LOCAL\nElementDataFile = /etc/passwd\n")],
+            "must hold them itself",
+        ),
+        ([("a.mha", b"Comment =\nElementDataFile = LOCAL\nElementDataFile = /etc/passwd\n")], "hold them itself"),
+        ([("a.mha", b"NDims\nElementDataFile = LOCAL\nElementDataFile = /etc/passwd\n")], "hold them itself"),
         ([("a.zip", b"PK no zip")], "damaged or locked"),
+        ([("a.zip", spoiled(zipped(c=bytes(range(256)) * 99)))], "damaged or locked"),
         ([("a.zip", zipped(**{"b.zip": zipped(c=b"d")}))], "a zip in the zip"),
         ([("a.zip", zipped(**{"a.nii": b"0" * (2 * MOST)}))], "more than 1 MB"),
         ([("a.zip", zipped(**{"evil.py": b"import os"}))], "no file that can be opened here"),

@@ -8,11 +8,13 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from browser.serving import Served, get, page_processes, serve
+from ichhpinet_browser import seats
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
 
@@ -30,6 +32,7 @@ def new_page(address: str, **headers: str) -> tuple[int, Any]:
 def test_on_loopback_only_this_computer_and_this_page_may_come(served: Served) -> None:
     assert get(served.address)[0] == 200
     assert get(served.address, Host="evil.example:80")[0] == 403, "a name that was made to lead here"
+    assert get(served.address, Host="127.0.0.2:80")[0] == 200, "this computer under another of its addresses"
     assert new_page(served.address, Origin="http://evil.example")[0] == 403, "another site"
     assert get(f"{served.address}s/nobody/index.html")[0] == 404
 
@@ -106,3 +109,14 @@ def test_a_port_in_use_is_said(served: Served, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=f"port {port} of 127.0.0.1 cannot be used"):
         with serve("--port", port, log=tmp_path / "log.txt"):
             pass
+
+
+def test_a_tab_that_was_closed_long_ago_does_not_end_the_one_that_has_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(seats.time, "monotonic", lambda: now[0])
+    seat = seats.Seat("name", seats.PageSettings("", "", ""), SimpleNamespace(returncode=None), 0)
+    seat.connected()
+    seat.left_at = now[0]  # its twin says goodbye
+    now[0] += 3600
+    seat.disconnected()
+    assert not seat.is_over(now[0] + 1) and seat.is_over(now[0] + seats.AWAY_SECONDS + 1)

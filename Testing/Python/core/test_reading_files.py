@@ -181,6 +181,58 @@ def test_a_text_header_without_spacing_is_refused(tmp_path: Path, ending: str, l
         read_volume(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (b"spacings: 0.5 0.5 nan\n", "does not state its spacing"),
+        (b"space: left-posterior-superior\nspace directions: (0.5,0,0) (0,0.5,0) none\n", "does not state its spacing"),
+        (b'spacings: 0.05 0.05 0.5\nunits: "cm" "cm" "cm"\n', "spacing in 'cm'; it must be in mm"),
+        (
+            b'space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,5)\nspace units: "um" "um" "um"\n',
+            "spacing in 'um'",
+        ),
+    ],
+)
+def test_an_nrrd_whose_slice_step_is_unknown_or_in_another_unit_is_refused(
+    tmp_path: Path, field: bytes, words: str
+) -> None:
+    header = b"NRRD0005\ntype: short\ndimension: 3\nsizes: 4 5 6\nencoding: raw\nendian: little\n"
+    values = np.linspace(-1000, 90, 120).astype("<i2").tobytes()
+    (tmp_path / "ct.nrrd").write_bytes(header + field + b"\n" + values)
+    with pytest.raises(InputError, match=words):
+        read_volume(tmp_path / "ct.nrrd")
+    known = header + b'spacings: 0.5 0.5 5\nunits: "mm" "mm" "mm"\n\n' + values
+    (tmp_path / "ct.nrrd").write_bytes(known)
+    assert read_volume(tmp_path / "ct.nrrd").spacing_mm == (5.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_what_a_picture_was_read_as_is_not_guessed_again(tmp_path: Path, ending: str) -> None:
+    window = CTVolume.from_array(np.linspace(0, 80, 120).reshape(4, 5, 6).astype(np.float32), (5.0, 0.5, 0.5))
+    write_volume(tmp_path / f"ct{ending}", window)
+    again = read_volume(tmp_path / f"ct{ending}")
+    assert np.array_equal(again.hu, window.hu) and again.notes == ()
+    sitk.WriteImage(window.to_sitk(), str(tmp_path / f"other{ending}"))
+    with pytest.raises(InputError, match="not HU: its values run from 0 to 80"):
+        read_volume(tmp_path / f"other{ending}")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
+def test_a_file_that_may_not_be_read_is_named_without_its_path(
+    tmp_path: Path, head: CTVolume, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"ct{ending}"
+    write_volume(path, head)
+
+    def refused(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)  # the tests may run as root, whom nothing is refused
+    monkeypatch.setattr(gzip, "open", refused)
+    with pytest.raises(InputError, match=f"^ct{ending} cannot be read: Permission denied$"):
+        read_volume(path)
+
+
 def test_a_sheared_grid_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "ct.nrrd", head_volume())
     sheared = b"space directions: (1,0,0) (0.4,1,0) (0,0,5)"

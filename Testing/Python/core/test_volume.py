@@ -122,6 +122,17 @@ def test_the_digest_follows_values_and_grid_and_nothing_else() -> None:
         dataclasses.replace(volume, hu=volume.hu.reshape(6, 20, 24)),
     ]
     assert len({volume.digest(), *(other.digest() for other in others)}) == 6
+    assert not any(volume.is_digest(other.digest()) for other in others)
+
+
+@given(st.floats(-500, 500), st.floats(-500, 500), st.sampled_from([0.488281, 0.449219, 0.43]))
+def test_a_grid_rounded_as_nifti_rounds_it_is_no_other_ct(x: float, y: float, pixel: float) -> None:
+    volume = CTVolume.from_array(head_hu(), (2.5, pixel, pixel), (x, y, 30.0))
+    steps, place = (tuple(float(np.float32(n)) for n in row) for row in (volume.spacing_mm, volume.origin))
+    again = CTVolume.from_array(head_hu(), steps, place)
+    assert again.is_digest(volume.digest()) and volume.is_digest(again.digest())
+    moved = CTVolume.from_array(head_hu(), volume.spacing_mm, (x + 0.01, y, 30.0))
+    assert not moved.is_digest(volume.digest())
 
 
 @given(degrees=st.floats(-180, 180), axis=st.integers(0, 2), spacing=st.tuples(*[st.floats(0.1, 12)] * 3))

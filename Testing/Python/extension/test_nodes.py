@@ -192,6 +192,8 @@ def test_a_windowed_picture_is_taken_with_a_note(scene: Any, volume: Any) -> Non
     read = volume_from_node(volume)
     assert "brain window" in read.notes[0]
     assert read.hu.min() == 0 and read.hu.max() == 80
+    again = volume_from_node(node_from_volume(scene, read, "as it was read"))
+    assert np.array_equal(again.hu, read.hu) and again.notes == ()
 
 
 @pytest.mark.parametrize("whole", [True, False])
