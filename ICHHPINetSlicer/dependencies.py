@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
@@ -46,8 +47,16 @@ def ensure_torch() -> None:
 
 
 def engine_python() -> str:
-    """The interpreter for the engine's process: PythonSlicer, which has Slicer's packages."""
-    return shutil.which("PythonSlicer") or sys.executable
+    """The interpreter for the engine's process: PythonSlicer, which has Slicer's packages.
+
+    On Windows the one behind it: PythonSlicer is a launcher there, and what multiprocessing hands over to the process
+    it starts (the pipe, the event) would stay with the launcher. Slicer's own environment is inherited.
+    """
+    launcher = shutil.which("PythonSlicer")
+    if launcher is None:
+        return sys.executable
+    behind = Path(launcher).with_name(f"python-real{Path(launcher).suffix}")
+    return str(behind) if sys.platform == "win32" and behind.exists() else launcher
 
 
 def check_slicer() -> None:

@@ -94,10 +94,22 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job changed nothing. kind: 'cancelled', 'input' (the sentence is for the user) or 'error'."""
+    """The job changed nothing. kind: 'cancelled', 'input' (the sentence is for the user), 'memory' or 'error'.
+
+    'memory': the rounds in the scene cannot be continued, and the sentence says why.
+    """
 
     kind: str
     sentence: str
+
+
+class MemoryRefused(InputError):
+    """The saved session of a volume is not one of this CT and these weights, or damaged."""
+
+
+def refusal(error: InputError) -> Failed:
+    """What is answered for a job that was refused."""
+    return Failed("memory" if isinstance(error, MemoryRefused) else "input", str(error))
 
 
 @dataclass
@@ -181,7 +193,11 @@ class Engine:
             result = session.propose(progress, cancel)
         else:
             result = session.refine(Scribbles.from_labels(job.strokes), progress, cancel)
-        mask, saved = result.mask, _saved(session)
+        try:
+            mask, saved = result.mask, _saved(session)
+        except BaseException:
+            session.undo()  # a round that cannot be kept is none
+            raise
         seconds = time.perf_counter() - began  # from the strokes to the mask on the CT's grid, as the benchmark counts
         return Done(result.number, result.parent, seconds, result.volume_ml, mask, saved)
 
@@ -216,7 +232,10 @@ class Engine:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "session.hps"
                 file.write_bytes(entry.saved)
-                entry.session = Session.restore(file, self._predictor, entry.volume, progress, cancel)
+                try:
+                    entry.session = Session.restore(file, self._predictor, entry.volume, progress, cancel)
+                except InputError as error:
+                    raise MemoryRefused(str(error)) from None
         entry.features_bytes = entry.session.features_bytes
         return entry.session
 
@@ -259,7 +278,10 @@ def _go_to(session: Session, number: int | None) -> None:
 def _saved(session: Session) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "session.hps"
-        session.save(file)
+        try:
+            session.save(file)
+        except InputError:
+            raise InputError("there is no room on the disk for temporary files; free some, then try again") from None
         return file.read_bytes()
 
 
@@ -292,7 +314,7 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
         except Cancelled as error:
             answer = Failed("cancelled", str(error))
         except InputError as error:
-            answer = Failed("input", str(error))
+            answer = refusal(error)
         except BrokenPipeError:  # nobody is there any more: a reload, the end of Slicer
             return
         except MemoryError:

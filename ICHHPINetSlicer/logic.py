@@ -114,7 +114,7 @@ class ICHHPINetLogic:
         self._opening = self.busy
 
     def refine(self, volume: Node, done: Finished, failed: Fail, progress: Progress | None = None) -> None:
-        """Ask for a round from what is painted. `failed(kind, sentence)`; kind 'cancelled', 'input' or 'error'.
+        """Ask for a round from what is painted. `failed(kind, sentence)`; kind as of `Failed`.
 
         Raises: InputError at once where there are no strokes, they cannot be used, or a round is under way.
         """
@@ -345,7 +345,7 @@ class ICHHPINetLogic:
             go_on()
             return
         memory = rounds.kept_memory(case.volume)
-        volume = volume_from_node(case.volume)
+        volume = volume_from_node(case.volume, rounds.kept_place(case.volume))
         case.stamp, image = None, self._stamp(case.volume)[1:]
         self.worker.submit(Open(key, volume, memory[0] if memory else None), opened, refused, progress)
 

@@ -33,16 +33,16 @@ SAME_PLACE_MM = 0.01  # two slices closer than this are one place scanned twice
 RIGHT_ANGLED = 1e-3  # cosine between rows and columns, as headers round them
 
 
-def volume_from_node(node: Node) -> CTVolume:
+def volume_from_node(node: Node, to_ras: NDArray[np.float64] | None = None) -> CTVolume:
     """The CT that a scalar volume node holds, on its own grid (parent transforms apart).
 
     Values are HU as Slicer's readers give them; a picture is guessed by the table of `hounsfield`, with a note, but not
-    in a node that `node_from_volume` made.
+    in a node that `node_from_volume` made. to_ras: (4, 4), where it lay, in place of where it lies.
 
     Raises: InputError for what is no CT: no image, several components, not HU, a sheared grid.
     """
     check_image(node)
-    matrix = RAS_TO_LPS @ ijk_to_ras(node)
+    matrix = RAS_TO_LPS @ (ijk_to_ras(node) if to_ras is None else to_ras)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
     hu = voxels(node.GetImageData()).astype(np.float32)

@@ -18,13 +18,14 @@ from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
 
-from .nodes import Bool, Node, segment_mask, set_segment, vtk_matrix
+from .nodes import Bool, Node, ijk_to_ras, segment_mask, set_segment, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
 ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
     f"ICHHPINet.{name}" for name in ("Round", "Parent", "Seconds", "VolumeMl", "Strokes")
 )
 MEMORY = "ICHHPINet.Memory"
+PLACE = "ICHHPINet.IJKToRAS"  # of the CT when the memory began: moved as a whole, it is the same CT
 MASK_ID = "Haemorrhage"
 USED = {"UsedForeground": "Strokes: haemorrhage", "UsedBackground": "Strokes: not haemorrhage"}
 FOREGROUND_RGB, BACKGROUND_RGB = (0.25, 0.85, 0.95), (0.98, 0.83, 0.25)  # the strokes: told apart by the colour-blind
@@ -153,6 +154,7 @@ def keep_memory(volume: Node, saved: bytes, current: int | None) -> None:
         node = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{volume.GetName()} ICH memory")
         node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
         node.SetAttribute(MEMORY, "1")
+        node.SetAttribute(PLACE, " ".join(map(repr, ijk_to_ras(volume).ravel().tolist())))
         _file_under(volume, node)
     node.SetText(base64.b64encode(saved).decode("ascii"))
     set_current(volume, current)
@@ -166,9 +168,11 @@ def set_current(volume: Node, current: int | None) -> None:
 
 
 def kept_memory(volume: Node) -> tuple[bytes, int | None] | None:
-    """What `keep_memory` stored; None where nothing is. Raises: InputError where it is damaged."""
+    """What `keep_memory` stored; None where nothing is. Raises: InputError where it is damaged, or gone."""
     node = _memory_node(volume)
     if node is None:
+        if rounds_of(volume):
+            raise InputError("the scene's ICH memory is gone; its rounds can be seen, but not continued")
         return None
     try:
         saved = base64.b64decode(node.GetText() or "", validate=True)
@@ -176,6 +180,18 @@ def kept_memory(volume: Node) -> tuple[bytes, int | None] | None:
     except (binascii.Error, ValueError):
         raise InputError("the scene's ICH memory is damaged; its rounds can be seen, but not continued") from None
     return saved, current
+
+
+def kept_place(volume: Node) -> NDArray[np.float64] | None:
+    """(4, 4): where the CT lay when its memory began, if it was only moved since; None: not known, or scaled."""
+    node = _memory_node(volume)
+    words = (node.GetAttribute(PLACE) or "").split() if node is not None else []
+    try:
+        place = np.array([float(word) for word in words]).reshape(4, 4)
+    except ValueError:
+        return None
+    lengths = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (place, ijk_to_ras(volume))]
+    return place if np.isfinite(place).all() and np.allclose(*lengths, rtol=1e-4) else None
 
 
 def forget(volume: Node, but: Node | None = None) -> None:

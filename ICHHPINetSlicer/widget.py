@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -35,7 +36,6 @@ from .worker import POLL_SECONDS, Worker
 logger = logging.getLogger(__name__)
 
 BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
-MEMORY = "session"  # the engine's word for the memory of the rounds, in each sentence that refuses one
 LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
@@ -100,6 +100,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._panel.setMRMLScene(None)  # a reload only hides it
         self._let_go()
+
+    def onReload(self) -> None:
+        """Slicer's Reload reads the module's file anew, and would find the old modules behind it."""
+        for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def _destroyed(self) -> None:
         """Slicer destroys a second widget of the module without a cleanup."""
@@ -280,7 +286,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             except InputError as error:
                 if volume is None or str(error) != _damage(volume):
                     raise
-                self._failed(volume, "input", str(error))
+                self._failed(volume, "memory", str(error))
             else:
                 self._working()
 
@@ -321,7 +327,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         here = volume is self._volume()
         self._say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
         self._update()
-        if kind == "input" and (MEMORY in sentence or sentence == _damage(volume)):
+        if kind == "memory":
             self._offer_to_start_anew(volume)
         elif kind != "cancelled":
             slicer.util.errorDisplay(self.ui.statusLabel.text)
@@ -403,27 +409,27 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- finish ------------------------------------------------------------------------------------------------------
 
     def onCopy(self) -> None:
-        """The haemorrhage into the chosen segmentation."""
+        """The haemorrhage of the round that is seen into the chosen segmentation."""
         with self._told(aloud=True):
-            current, target = self.logic.current(self._volume()), self._parameters.target
-            if current is None or target is None:
+            one, target = self._seen(), self._parameters.target
+            if one is None or target is None:
                 raise InputError(_("there is no round or no segmentation chosen; both are needed to copy"))
-            rounds.copy_into(current, self._volume(), target, _("Haemorrhage"))
-            self._say(_("Copied."))
+            rounds.copy_into(one, self._volume(), target, _("Haemorrhage"))
+            self._say(_("Round {number} copied.").format(number=one.number))
 
     def onExport(self) -> None:
-        """The haemorrhage into a file."""
-        current = self.logic.current(self._volume())
+        """The haemorrhage of the round that is seen into a file."""
+        one = self._seen()
         filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
-        if path and current is not None:
+        if path and one is not None:
             with self._told(aloud=True):
                 try:
-                    self.logic.export(self._volume(), current.number, path)
+                    self.logic.export(self._volume(), one.number, path)
                 except OSError as error:
                     sentence = _("the file cannot be written ({why}); choose another place")
                     raise InputError(sentence.format(why=error.strerror)) from error
-                self._say(_("Exported."))
+                self._say(_("Round {number} exported.").format(number=one.number))
 
     def onSample(self) -> None:
         """The bundled head CT."""

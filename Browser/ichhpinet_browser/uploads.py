@@ -36,8 +36,11 @@ async def receive(parts: AsyncIterator[tuple[str, Any]], folder: Path, most_byte
 
     Raises: InputError for more than `most_bytes` or MOST_FILES, or for what cannot be opened.
     """
-    left, files = most_bytes, 0
+    left, files, beside = most_bytes, 0, 0
     async for name, part in parts:
+        if _is_beside(name):
+            beside += 1
+            continue
         files += 1
         if files > MOST_FILES:
             raise InputError(f"these are more than {MOST_FILES} files; a head CT has some hundred slices")
@@ -48,7 +51,7 @@ async def receive(parts: AsyncIterator[tuple[str, Any]], folder: Path, most_byte
                     raise too_large(most_bytes)
                 file.write(chunk)
     if files == 0:
-        raise InputError("no file arrived; choose a CT, or drop one on the page")
+        raise InputError(UNKNOWN if beside else "no file arrived; choose a CT, or drop one on the page")
     return prepared(folder, most_bytes)
 
 
@@ -87,7 +90,10 @@ def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
     session = is_archive(archive_file)
     try:
         with zipfile.ZipFile(archive_file) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            found = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = found if session else [entry for entry in found if not _is_beside(entry.filename)]
+            if found and not entries:
+                raise InputError(UNKNOWN)
             if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > most_bytes:
                 raise too_large(most_bytes)
             for number, entry in enumerate(entries, 1):
@@ -126,11 +132,16 @@ class _Limited:
         return chunk
 
 
+def _is_beside(name: str) -> bool:
+    """What lies beside the slices on a CD, and is never one."""
+    return name.lower().endswith((".html", ".htm", ".xml", ".py"))
+
+
 def _ending(name: str) -> str:
     """The ending that says how to read a file; '' for DICOM slices, which have any."""
     lower = name.lower()
     known = next((ending for ending in (*ENDINGS, ".zip") if lower.endswith(ending)), "")
-    if not known and lower.endswith((".nhdr", ".mhd", ".mrml", ".mrb", ".py", ".html", ".xml", ".hdr", ".img")):
+    if not known and lower.endswith((".nhdr", ".mhd", ".mrml", ".mrb", ".hdr", ".img")):
         raise InputError(UNKNOWN)
     return known
 

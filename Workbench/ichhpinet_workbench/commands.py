@@ -68,7 +68,7 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     from .report import markdown
     from .robot import HANDS
     from .rounds import Reader
-    from .validation import load, validation_cases
+    from .validation import load, real_head_ct, validation_cases
 
     peer_rounds = PEER_ROUNDS if arguments.peer_rounds is None else arguments.peer_rounds
     counts = {"--rounds": arguments.rounds, "--peer-rounds": peer_rounds, "--cases": arguments.cases}
@@ -86,6 +86,8 @@ def _run_validation(arguments: argparse.Namespace) -> int:
         if arguments.again:
             file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
+        if arguments.head_ct is not None:
+            identity += f" on head CT {real_head_ct(arguments.head_ct).digest()[:12]}"
         rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, peer_rounds)
         contestants[method] = Contestant(predictor, file, Setup(rounds, reader, identity))
     with Bar("evaluate") as bar:

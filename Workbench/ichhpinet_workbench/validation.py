@@ -110,7 +110,8 @@ def load(case: Case, cache: Path | None = None, head_ct: Path | None = None) -> 
         base = real_head_ct(head_ct)
         if not case.kinds:
             return Loaded(case, base, np.zeros(base.shape, bool))
-    file = None if cache is None else cache / f"v{VALIDATION_VERSION}-{generator()}-{case.name}.npz"
+    own = f"-{base.digest()[:8]}" if case.source == "real" and head_ct is not None else ""
+    file = None if cache is None else cache / f"v{VALIDATION_VERSION}-{generator()}-{case.name}{own}.npz"
     if file is not None and file.exists():
         with np.load(file) as stored:
             hu, truth, spacing = stored["hu"], stored["truth"], tuple(stored["spacing_mm"].tolist())

@@ -80,9 +80,11 @@ def test_an_image_is_kept_under_a_name_of_ours(tmp_path: Path) -> None:
 def test_slices_become_a_folder_and_a_zip_of_them_too(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    slices = [(f"IM{n}", b"DICM" * 9) for n in range(3)]
+    slices = [("index.HTML", b"<html>"), *((f"IM{n}", b"DICM" * 9) for n in range(3))]
     assert len(list(received(tmp_path / "a", *slices).iterdir())) == 3
-    inside = received(tmp_path / "b", ("series.zip", zipped(**{f"deep__IM{n}": b"x" for n in range(3)})))
+    inside = received(
+        tmp_path / "b", ("series.zip", zipped(**{f"deep__IM{n}": b"x" for n in range(3)}, **{"a.xml": b"x"}))
+    )
     assert [file.name for file in sorted(inside.iterdir())] == ["00001", "00002", "00003"]
 
 

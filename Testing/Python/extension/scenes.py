@@ -15,7 +15,7 @@ from core.engine import small_ct, tiny_checkpoint
 from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.volume import CTVolume
-from ICHHPINetSlicer.engine import Engine, Failed
+from ICHHPINetSlicer.engine import Engine, Failed, refusal
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import set_segment, voxels
 from ICHHPINetSlicer.worker import Worker
@@ -143,7 +143,7 @@ class DirectWorker(Worker):
             except Cancelled as error:
                 failed(Failed("cancelled", str(error)))
             except InputError as error:
-                failed(Failed("input", str(error)))
+                failed(refusal(error))
             else:
                 done(answer)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -71,6 +72,20 @@ def test_the_pytorch_extension_is_asked_first_and_asks_the_user(
         dependencies.ensure_torch()
     assert packaging.asked == []
     assert extension.asked == [((), {"askConfirmation": True, "torchVersionRequirement": ">=2.4"})]
+
+
+@pytest.mark.parametrize(
+    ("platform", "ending", "found"), [("win32", ".exe", "python-real.exe"), ("linux", "", "PythonSlicer")]
+)
+def test_on_windows_the_engine_runs_behind_the_launcher(
+    dependencies: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, ending: str, found: str
+) -> None:
+    launcher = tmp_path / f"PythonSlicer{ending}"
+    monkeypatch.setattr(dependencies.sys, "platform", platform)
+    monkeypatch.setattr(dependencies.shutil, "which", lambda name: str(launcher))
+    assert dependencies.engine_python() == str(launcher), "where there is nothing behind it"
+    (tmp_path / f"python-real{ending}").touch()
+    assert dependencies.engine_python() == str(tmp_path / found)
 
 
 @pytest.mark.parametrize(("version", "refused"), [((5, 10), True), ((5, 12), False), ((6, 0), False)])

@@ -463,7 +463,7 @@ def test_memory_of_another_ct_is_refused_by_name_and_the_rounds_stay(logic: ICHH
     said, failed = failures()
     logic.refine(volume, lambda one: said.append("done"), failed)
     wait(logic)
-    assert said == ["input: the session was made on another CT; open it on the CT that it was saved with"]
+    assert said == ["memory: the session was made on another CT; open it on the CT that it was saved with"]
     assert len(logic.table(volume)) == 1
     logic.start_anew(volume)
     refine(logic, volume)
@@ -486,6 +486,42 @@ def test_damaged_memory_is_refused_by_name_its_rounds_are_seen_and_one_can_start
     again.start_anew(volume)
     assert again.table(volume) == [] and painted(again, volume) == 1
     assert refine(again, volume).number == 1
+
+
+def test_rounds_whose_memory_was_deleted_are_seen_and_one_can_start_anew(
+    logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
+) -> None:
+    for voxel in (FIRST, SECOND):
+        paint(logic, volume, FOREGROUND_ID, voxel)
+        refine(logic, volume)
+    scene.RemoveNode(scene.GetFirstNodeByClass("vtkMRMLTextNode"))
+    logic.close()
+    again = ICHHPINetLogic(scene, DirectWorker(weights))
+    assert [row.current for row in again.table(volume)] == [False, True]
+    paint(again, volume, FOREGROUND_ID, THIRD)
+    with pytest.raises(InputError, match="memory is gone; its rounds can be seen, but not continued"):
+        refine(again, volume)
+    again.start_anew(volume)
+    assert refine(again, volume).number == 1 and len(again.table(volume)) == 1
+
+
+def test_a_round_that_cannot_be_kept_is_none_and_no_reason_to_start_anew(
+    logic: ICHHPINetLogic, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise InputError("the session cannot be written as session.hps; its folder must exist, with room")
+
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    refine(logic, volume)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    with monkeypatch.context() as patch:
+        patch.setattr("ichhpinet.session.write_session", full)
+        said, failed = failures()
+        logic.refine(volume, lambda one: said.append("done"), failed)
+        wait(logic)
+    assert said == ["input: there is no room on the disk for temporary files; free some, then try again"]
+    assert len(logic.table(volume)) == 1 and logic.has_strokes(volume)
+    assert refine(logic, volume).parent == 1
 
 
 def test_a_volume_deleted_mid_round_takes_its_round_with_it(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:

@@ -156,6 +156,7 @@ def test_a_hardened_transform_leaves_rounds_and_strokes_on_their_voxels(
     assert np.array_equal(rounds.round_mask(one, volume), mask)
     strokes = segment_mask(logic.strokes_node(volume), BACKGROUND_ID, volume)
     assert strokes[SECOND] and strokes.sum() == 1
+    assert refine(logic, volume).parent == 1, "the same CT, somewhere else"
 
 
 def test_a_centred_volume_takes_its_work_along_and_another_image_does_not(
@@ -169,6 +170,8 @@ def test_a_centred_volume_takes_its_work_along_and_another_image_does_not(
 
     volume.SetOrigin(17.0, -9.0, 40.0)
     assert used() == [FIRST]
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    assert refine(logic, volume).parent == 1
     volume.SetAndObserveImageData(add_volume(scene, ct_with_air(seed=5)).GetImageData())
     volume.SetOrigin(17.0, -9.0, 45.0)  # one slice up
     assert used() == [(FIRST[0] - 1, *FIRST[1:])]

@@ -469,10 +469,31 @@ def test_the_volume_branch_learns_alone_first_and_the_others_after_it(tmp_path: 
     start = {name: value.clone() for name, value in before.items()}
     trainer.run(2)
     assert all(torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
+    alone = load_state(tmp_path / "best")
+    assert alone is not None and ModelConfig.from_dict(alone["model"]).volume_only, "what was judged is what is kept"
+    trainer.best["score"] = 2.0  # the branch alone was never so good
     trainer.run(2)
     assert trainer.step == 4 and not trainer.network.config.volume_only
+    whole = load_state(tmp_path / "best")
+    assert whole is not None and not ModelConfig.from_dict(whole["model"]).volume_only and trainer.best["score"] <= 1
     assert len({row.count(",") for row in (tmp_path / "log.csv").read_text().splitlines()}) == 1  # columns never move
     assert any(not torch.equal(value, start[name]) for name, value in trainer.network.decoder.state_dict().items())
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_run_that_is_prolonged_keeps_snapshots_of_what_is_new(tmp_path: Path) -> None:
+    def kept() -> dict[str, int]:
+        return dict(path.stem.split("-step-") for path in sorted((tmp_path / "snapshots").glob("*.pt")))
+
+    first = Trainer(replace(TOY, minutes=float("inf"), steps=4), tmp_path, snapshots=4)
+    first.run()
+    assert max(map(int, kept())) == 4
+    Trainer(first.recipe, tmp_path, snapshots=4)
+    assert max(map(int, kept())) == 4, "one that is only resumed loses none"
+    longer = Trainer(replace(first.recipe, steps=8), tmp_path, snapshots=4)
+    assert max(map(int, kept())) <= 2
+    longer.run()
+    assert all(int(step) > 4 for share, step in kept().items() if int(share) > 2) and int(max(kept())) == 4
 
 
 def test_the_averaged_weights_follow_the_trained_ones(tmp_path: Path) -> None:

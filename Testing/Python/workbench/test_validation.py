@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,20 @@ def test_a_real_case_without_blood_is_the_real_ct_itself(monkeypatch):
     monkeypatch.setattr(validation, "real_head_ct", lambda path: base)
     case = load(Case("r", "real", (), 1))
     assert case.volume is base and not case.truth.any()
+
+
+def test_cases_in_another_head_ct_are_kept_apart(tmp_path, monkeypatch):
+    heads = {None: 0.0, Path("mine"): 7.0}
+    monkeypatch.setattr(
+        validation,
+        "real_head_ct",
+        lambda path: CTVolume.from_array(np.full((3, 4, 5), heads[path]), (5.0, 0.5, 0.5)),
+    )
+    inserted = lambda case, base: (base.hu + 40, np.ones(base.shape, bool), base.spacing_mm)  # noqa: E731
+    monkeypatch.setattr(validation, "_inserted", inserted)
+    case = Case("r", "real", ("IPH",), 1)
+    for path, value in [*heads.items(), *heads.items()]:
+        assert float(load(case, tmp_path, path).volume.hu.mean()) == value + 40
 
 
 def test_contrast_is_that_of_the_lesion_over_the_brain_beside_it():

@@ -130,9 +130,9 @@ def p_values(differences: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _of_patients(rows: Sequence[Row], measure: str) -> dict[str, list[float]]:
-    """Patient -> the finite values of his scans."""
+    """Patient -> the finite values of his scans, in an order that does not tell which worker was first."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if math.isfinite(row[measure]):
             values[row["patient"]].append(row[measure])
-    return dict(values)
+    return {patient: sorted(scans) for patient, scans in sorted(values.items())}

@@ -74,7 +74,7 @@ def soup(
     chosen: list[Weights] = [best["network"]]
     score = _score(network, chosen[0], selection, device, half)
     paths = sorted((folder / "snapshots").glob("*.pt"))
-    for path in paths[len(paths) // 2 :]:
+    for path in paths[(len(paths) + 1) // 2 :]:
         trial = [*chosen, load_checkpoint(path).weights]
         tried = _score(network, mean(trial), selection, device, half)
         logger.info("with %s: %.4f against %.4f", path.stem, tried, score)

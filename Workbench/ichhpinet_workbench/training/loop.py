@@ -95,7 +95,16 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.parts, self.best = (state[k] for k in ("step", "seconds", "parts", "best"))
+        self._drop_later_snapshots()
         logger.info("resumed at step %d, %.1f minutes", self.step, self.seconds / 60)
+
+    def _drop_later_snapshots(self) -> None:
+        """A run that is prolonged has come less far than it had: its later shares are kept anew."""
+        if not self.engine.is_first:
+            return
+        for path in (self.folder / "snapshots").glob("*.pt"):
+            if _share_of(path) > int(self._done() * self._snapshots):
+                path.unlink()
 
     def save(self) -> None:
         """Write the whole state, so that a killed run loses at most the minutes since the last one."""
@@ -223,16 +232,18 @@ class Trainer:
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | scores
         append_row(self.folder / "validation.csv", row)
         logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
-        if scores["score"] > self.best["score"]:
-            self.best = row
+        alone = bool(getattr(self.averaged.config, "volume_only", False))
+        first_whole = self.best.get("alone", False) and not alone  # what the volume branch reached alone is no measure
+        if first_whole or scores["score"] > self.best["score"]:
+            self.best = row | {"alone": alone}
             state = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
-            save_state(self.folder / "best", {"network": state, "model": self.config.to_dict()} | row)
+            save_state(self.folder / "best", {"network": state, "model": self.averaged.config.to_dict()} | row)
 
     def _snapshot(self) -> None:
         """Keep the averaged weights aside each time another share of the run is behind."""
         if not self._snapshots or not self.engine.is_first:
             return
-        kept = {int(path.stem.split("-")[0]) for path in (self.folder / "snapshots").glob("*.pt")}
+        kept = {_share_of(path) for path in (self.folder / "snapshots").glob("*.pt")}
         share = min(self._snapshots, int(self._done() * self._snapshots))
         if share not in kept:
             (self.folder / "snapshots").mkdir(parents=True, exist_ok=True)
@@ -246,6 +257,11 @@ class Trainer:
         row = {"step": self.step, "minutes": round(self.seconds / 60, 2), "heads": heads} | means
         append_row(self.folder / "log.csv", row)
         logger.info("step %d, %.1f min, %d heads: loss %.3f dice %.3f", *list(row.values())[:4], means["dice"])
+
+
+def _share_of(snapshot: Path) -> int:
+    """How many shares of the run were behind, as its name says."""
+    return int(snapshot.stem.split("-")[0])
 
 
 def _dice(probability: Tensor, truth: Tensor) -> float:

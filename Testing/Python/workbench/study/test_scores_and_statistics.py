@@ -77,6 +77,7 @@ def test_the_interval_holds_the_mean_repeats_and_draws_patients_not_scans() -> N
     assert (high - low) / 2 == pytest.approx(expected, rel=0.15)
     twice = [r | {"case": r["case"] + suffix} for r in rows for suffix in "xy"]  # the same patients, each twice
     assert interval(twice, "dice")[2] - interval(twice, "dice")[1] == pytest.approx(high - low, rel=0.1)
+    assert interval([*twice[7:], *twice[:7]], "dice") == interval(twice, "dice"), "whichever case was judged first"
     assert math.isnan(interval([], "dice")[0])
 
 
