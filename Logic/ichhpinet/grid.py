@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 FloatArray = np.ndarray
+BoolArray = np.ndarray
 Shape = tuple[int, int, int]
 
 Between = Callable[[], None]  # called between slabs: what it raises ends the work
@@ -22,6 +23,7 @@ def _go_on() -> None:
 
 # Working height and width are multiples of this many pixels: every stride of the networks divides them.
 PLANE_MULTIPLE = 16
+SLAB_SLICES = 16  # native slices interpolated at once
 
 
 def resampling_matrix(source: tuple[int, float, float], target: tuple[int, float, float]) -> torch.Tensor:
@@ -47,6 +49,12 @@ def resampling_matrix(source: tuple[int, float, float], target: tuple[int, float
     total = overlap.sum(axis=1, keepdims=True)
     weights = np.divide(overlap, total, out=np.zeros_like(overlap), where=(total > 0) & inside[:, None])
     return torch.from_numpy(weights.astype(np.float32))
+
+
+def _extent(hits: torch.Tensor) -> slice:
+    """From the first to the last that is set, of a bool row; empty where none is."""
+    found = torch.nonzero(hits).flatten()
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0)
 
 
 def _apply(matrices: tuple[torch.Tensor, torch.Tensor, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
@@ -182,13 +190,32 @@ class WorkingGrid:
 
     def to_native(self, values: torch.Tensor, between: Between = _go_on) -> FloatArray:
         """Interpolate working (d, h, w) values linearly onto the native grid; float32 (D, H, W), 0 beyond the box."""
-        native = np.empty(self.native_shape, dtype=np.float32)
+        native = np.zeros(self.native_shape, dtype=np.float32)
         turned = self.orientation.apply(native)
-        for start in range(0, turned.shape[0], 16):
-            between()
-            rows = self._up[0][start : start + 16]
-            used = torch.nonzero(rows.sum(0)).flatten()
-            low, high = int(used[0]), int(used[-1]) + 1
-            part = _apply((rows[:, low:high], self._up[1], self._up[2]), values[low:high].float())
-            turned[start : start + 16] = part.numpy()
+        for place, part in self._parts(values, between):
+            turned[place] = part
         return native
+
+    def to_native_mask(self, values: torch.Tensor, threshold: float, between: Between = _go_on) -> BoolArray:
+        """Where `to_native` is `threshold`, which is above 0, or more: (D, H, W) bool."""
+        native = np.zeros(self.native_shape, dtype=bool)
+        turned = self.orientation.apply(native)
+        for place, part in self._parts(values, between):
+            turned[place] = part >= threshold
+        return native
+
+    def _parts(self, values: torch.Tensor, between: Between) -> Iterator[tuple[tuple[slice, ...], FloatArray]]:
+        """The native values, slab by slab, of the boxes in which they are not 0: a bleed is a small part of a head."""
+        for start in range(0, self._turned_shape[0], SLAB_SLICES):
+            between()
+            rows = self._up[0][start : start + SLAB_SLICES]
+            along = _extent(rows.any(0))
+            slab = values[along]
+            seen = slab != 0
+            if not bool(seen.any()):
+                continue
+            down, across = _extent(seen.any(0).any(1)), _extent(seen.any(0).any(0))
+            up = self._up[1][:, down], self._up[2][:, across]
+            place = slice(start, start + SLAB_SLICES), _extent(up[0].any(1)), _extent(up[1].any(1))
+            part = _apply((rows[:, along], up[0][place[1]], up[1][place[2]]), slab[:, down, across].float())
+            yield place, part.numpy()

@@ -40,8 +40,11 @@ def render_mask(
     background: NDArray[np.bool_],
     between: Between = lambda: None,
 ) -> NDArray[np.bool_]:
-    """`render_probability` >= 0.5."""
-    return render_probability(probability, grid, foreground, background, between) >= THRESHOLD
+    """`render_probability` >= 0.5, without making it."""
+    mask = grid.to_native_mask(probability, THRESHOLD, between)
+    mask |= foreground
+    mask &= ~background
+    return mask
 
 
 def _in_unit_range(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,12 +102,13 @@ class RoundResult:
     @property
     def probability(self) -> NDArray[np.float32]:
         """(D, H, W) float32 in [0, 1]."""
-        return _read_only(self._render(self._state))  # type: ignore[return-value]
+        strokes = _bool(self._state.foreground), _bool(self._state.background)
+        return _read_only(render_probability(from_bytes(self._state.probability), self._grid, *strokes))  # type: ignore[return-value]
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """(D, H, W) bool."""
-        return _read_only(self._render(self._state) >= THRESHOLD)  # type: ignore[return-value]
+        return _read_only(self._mask_of(self._state))  # type: ignore[return-value]
 
     @property
     def uncertainty(self) -> NDArray[np.float32]:
@@ -133,14 +137,14 @@ class RoundResult:
     def __repr__(self) -> str:
         return f"RoundResult({self.number}, {self.volume_ml:.2f} ml, {self.seconds:.2f} s)"
 
-    def _render(self, state: RoundState) -> NDArray[np.float32]:
+    def _mask_of(self, state: RoundState) -> NDArray[np.bool_]:
         strokes = _bool(state.foreground), _bool(state.background)
-        return render_probability(from_bytes(state.probability), self._grid, *strokes)
+        return render_mask(from_bytes(state.probability), self._grid, *strokes)
 
     def _before(self) -> NDArray[np.bool_]:
         if self._parent is None:
             return np.zeros(self._grid.native_shape, bool)
-        return self._render(self._parent) >= THRESHOLD
+        return self._mask_of(self._parent)
 
 
 def _bool(packed: Packed) -> NDArray[np.bool_]:

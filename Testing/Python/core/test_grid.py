@@ -228,3 +228,33 @@ def test_beyond_the_ct_is_what_the_caller_says() -> None:
     working = grid.to_working(np.zeros((2, 8, 8)), outside=-200.0)
     assert torch.all(working[:, 4:12, 4:12] == 0.0)
     assert torch.all(working[:, :4] == -200.0)
+
+
+@given(
+    shapes,
+    spacings,
+    st.sampled_from(ORDERS),
+    st.sampled_from(FLIPS),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 3]),
+)
+def test_where_only_a_little_is_set_the_rest_is_zero_and_the_little_is_whole(
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    order: tuple[int, int, int],
+    flips: tuple[bool, bool, bool],
+    seed: int,
+    count: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    volume = CTVolume.from_array(
+        rng.normal(0, 1, shape).astype(np.float32), spacing, direction=direction_of(order, flips)
+    )
+    grid = working_grid(volume, 1.0, 2.5)
+    values = torch.zeros(grid.shape)
+    for _ in range(count):
+        d, h, w = (int(rng.integers(n)) for n in grid.shape)
+        values[d : d + 2, h : h + 3, w : w + 2] = float(rng.uniform(0.3, 1))
+    whole = torch.einsum("ad,bh,cw,dhw->abc", *grid._up, values).numpy()
+    assert np.allclose(grid.orientation.apply(grid.to_native(values)), whole, atol=1e-5)
+    assert np.array_equal(grid.to_native_mask(values, 0.5), grid.to_native(values) >= 0.5)
