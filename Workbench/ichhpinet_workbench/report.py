@@ -71,8 +71,11 @@ def markdown(results: Results) -> str:
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean and the 95 % bootstrap interval of it over cases; nan without values. The same values, the same interval."""
-    known = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
+    """Mean and the 95 % bootstrap interval of it over cases; nan without values.
+
+    The same values, the same interval, in whatever order they were measured.
+    """
+    known = np.sort(np.asarray([value for value in values if np.isfinite(value)], dtype=float))
     if not known.size:
         return np.nan, np.nan, np.nan
     drawn = np.random.default_rng(seed).integers(0, known.size, (RESAMPLES, known.size))

@@ -203,7 +203,7 @@ def test_cases_that_another_method_does_clearly_better_are_named():
 def test_the_interval_holds_the_mean_and_ignores_what_is_not_a_number():
     mean, low, high = interval([0.5, 0.7, 0.9, math.nan])
     assert mean == pytest.approx(0.7) and 0.5 <= low < mean < high <= 0.9
-    assert interval([0.5, 0.7, 0.9]) == interval([0.5, 0.7, 0.9])
+    assert interval([0.5, 0.7, 0.9, 0.2]) == interval([0.9, 0.2, 0.5, 0.7]), "whatever was measured first"
     assert all(math.isnan(value) for value in interval([]))
 
 
