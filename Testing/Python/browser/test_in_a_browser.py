@@ -238,7 +238,7 @@ def test_what_cannot_be_opened_is_said_and_the_page_goes_on(tab: Tab, picture: P
     elsewhere = tmp_path / "elsewhere.nrrd"
     elsewhere.write_text("NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\ndata file: /etc/passwd\n\n")
     page.get_by_role("heading", name="Open a head CT").wait_for()
-    for file, sentence in ((broken, "cannot be read"), (elsewhere, "voxels lie in another file")):
+    for file, sentence in ((broken, "cannot be read"), (elsewhere, "names another file for its voxels")):
         page.locator("#open-file").set_input_files(file)
         page.wait_for_function("words => trame.state.get('message').text.includes(words)", arg=sentence)
         assert page.get_by_role("heading", name="Open a head CT").is_visible()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from ichhpinet import cli, networks, resources
 from ichhpinet.errors import Cancelled
@@ -144,7 +145,8 @@ def test_what_reading_assumed_is_said_and_a_window_overrules_it(
     tmp_path: Path, head: CTVolume, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = (np.clip(head.hu / 80, 0, 1) * 255).round()
-    write_volume(tmp_path / "picture.nrrd", CTVolume.from_array(picture, head.spacing_mm))
+    image = CTVolume.from_array(picture, head.spacing_mm).to_sitk()
+    sitk.WriteImage(image, str(tmp_path / "picture.nrrd"))  # as others write it, without saying that it is HU
     arguments = ["segment", str(tmp_path / "picture.nrrd"), "--out", str(tmp_path / "out")]
     assert cli.main(arguments) == 0 and "taken as a brain window" in capsys.readouterr().err
     assert cli.main([*arguments, "--window", "50", "200"]) == 0
