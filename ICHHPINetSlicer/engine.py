@@ -196,7 +196,7 @@ class Engine:
         try:
             mask, saved = result.mask, _saved(session)
         except BaseException:
-            session.undo()  # a round that cannot be kept is none
+            session.take_back()  # a round that cannot be kept is none
             raise
         seconds = time.perf_counter() - began  # from the strokes to the mask on the CT's grid, as the benchmark counts
         return Done(result.number, result.parent, seconds, result.volume_ml, mask, saved)

@@ -154,8 +154,9 @@ def keep_memory(volume: Node, saved: bytes, current: int | None) -> None:
         node = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{volume.GetName()} ICH memory")
         node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
         node.SetAttribute(MEMORY, "1")
-        node.SetAttribute(PLACE, " ".join(map(repr, ijk_to_ras(volume).ravel().tolist())))
         _file_under(volume, node)
+    if not node.GetAttribute(PLACE):  # a scene from before it was noted: the engine has the CT where it lies now
+        node.SetAttribute(PLACE, " ".join(map(repr, ijk_to_ras(volume).ravel().tolist())))
     node.SetText(base64.b64encode(saved).decode("ascii"))
     set_current(volume, current)
 

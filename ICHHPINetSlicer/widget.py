@@ -409,17 +409,17 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- finish ------------------------------------------------------------------------------------------------------
 
     def onCopy(self) -> None:
-        """The haemorrhage of the round that is seen into the chosen segmentation."""
+        """The haemorrhage of the round that is seen (the current one where none is) into the chosen segmentation."""
         with self._told(aloud=True):
-            one, target = self._seen(), self._parameters.target
+            one, target = self._seen() or self.logic.current(self._volume()), self._parameters.target
             if one is None or target is None:
                 raise InputError(_("there is no round or no segmentation chosen; both are needed to copy"))
             rounds.copy_into(one, self._volume(), target, _("Haemorrhage"))
             self._say(_("Round {number} copied.").format(number=one.number))
 
     def onExport(self) -> None:
-        """The haemorrhage of the round that is seen into a file."""
-        one = self._seen()
+        """The haemorrhage of the round that is seen into a file; of the current one where none is."""
+        one = self._seen() or self.logic.current(self._volume())
         filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
         if path and one is not None:

@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 20
 # A header that sends the reader to another file: on a server that would be any file of its. What the reader might take
 # otherwise than we do (a line that ends in a carriage return, a key without a value) is refused with it.
 NRRD_ELSEWHERE = re.compile(rb"\s*data\s*file\s*:", re.IGNORECASE)
-METAIMAGE_LINE = re.compile(rb"[A-Za-z][\w .-]{0,80}?[ \t]*=[ \t]*\S.*")
+METAIMAGE_LINE = re.compile(rb"\w[\w .|-]{0,80}?[ \t]*=[ \t]*\S.*")
 METAIMAGE_LOCAL = re.compile(rb"ElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*", re.IGNORECASE)
 DAMAGED = "the zip is damaged or locked; it must be a plain zip"
 UNKNOWN = (

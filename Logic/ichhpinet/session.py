@@ -197,6 +197,17 @@ class Session:
             if number != self._current:
                 self._past, self._future, self._current = [*self._past, self._current], [], number
 
+    def take_back(self) -> None:
+        """Make the round just computed none, for who cannot keep it: nobody has seen its number.
+
+        Raises: InputError where the newest round is not the current one.
+        """
+        with self._alone():
+            if self._current is None or self._current != max(self._states):
+                raise InputError(f"the current round is {self._current}; only the newest can be taken back")
+            self._states = {number: state for number, state in self._states.items() if number != self._current}
+            self._past, self._current = self._past[:-1], self._past[-1]
+
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:

@@ -120,7 +120,7 @@ def test_what_cannot_be_an_image_is_refused_by_name(tmp_path: Path, files: Any, 
 
 
 def test_voxels_that_look_like_a_header_do_not_refuse_an_image(tmp_path: Path) -> None:
-    local = b"ObjectType = Image\nElementDataFile = LOCAL\n" + b"\nElementDataFile = x\n"
+    local = b"ObjectType = Image\n0008|0060 = CT\nElementDataFile = LOCAL\n" + b"\nElementDataFile = x\n"
     assert received(tmp_path, ("a.mha", local)).name == "00001.mha"
 
 

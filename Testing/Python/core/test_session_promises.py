@@ -271,3 +271,16 @@ def test_a_kept_round_of_a_full_ct_costs_less_than_eight_mib(make: Callable[[], 
         result = session.refine(hp.Scribbles(painted))
     assert len(result.corrected_slices) == 32
     assert result.nbytes <= 8 * 1024 * 1024
+
+
+def test_a_round_that_is_taken_back_has_never_been(predictor: Predictor) -> None:
+    session, strokes = predictor.open(CTS["thick"]), random_strokes(CTS["thick"].shape, np.random.default_rng(1))
+    first = session.refine(strokes)
+    session.refine(strokes)
+    session.take_back()
+    assert session.current is not None and session.current.number == first.number == 1
+    assert [one.number for one in session.all_rounds] == [1]
+    assert session.refine(strokes).number == 2
+    session.undo()
+    with pytest.raises(hp.InputError, match="only the newest can be taken back"):
+        session.take_back()

@@ -95,12 +95,14 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.parts, self.best = (state[k] for k in ("step", "seconds", "parts", "best"))
-        self._drop_later_snapshots()
+        before = Recipe.from_dict(state["recipe"])
+        if (before.minutes, before.steps) != (self.recipe.minutes, self.recipe.steps):
+            self._drop_later_snapshots()
         logger.info("resumed at step %d, %.1f minutes", self.step, self.seconds / 60)
 
     def _drop_later_snapshots(self) -> None:
         """A run that is prolonged has come less far than it had: its later shares are kept anew."""
-        if not self.engine.is_first:
+        if not self.engine.is_first or not self._snapshots:
             return
         for path in (self.folder / "snapshots").glob("*.pt"):
             if _share_of(path) > int(self._done() * self._snapshots):
@@ -233,8 +235,9 @@ class Trainer:
         append_row(self.folder / "validation.csv", row)
         logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
         alone = bool(getattr(self.averaged.config, "volume_only", False))
-        first_whole = self.best.get("alone", False) and not alone  # what the volume branch reached alone is no measure
-        if first_whole or scores["score"] > self.best["score"]:
+        was_alone = self.best.get("alone", self.best["score"] < 0)
+        # What the volume branch reaches alone is no measure of the whole: scores are compared among their like.
+        if (was_alone and not alone) or (was_alone == alone and scores["score"] > self.best["score"]):
             self.best = row | {"alone": alone}
             state = {name: tensor.clone() for name, tensor in self.averaged.state_dict().items()}
             save_state(self.folder / "best", {"network": state, "model": self.averaged.config.to_dict()} | row)
