@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 REAP_SECONDS = 1.0
 SETTLE_SECONDS = 4.0  # after a page was given, before the next spare is started beside it
 PIPE_BYTES = 1 << 16
+STALE_SECONDS = 60.0  # a connection ends within moments of its page's goodbye: an older one was another tab's
 
 
 class Full(Exception):
@@ -61,7 +62,7 @@ class Seat:
         """A page's connection went."""
         self.sockets -= 1
         self.since = time.monotonic()
-        if self.left_at is not None and self.since - self.left_at > LEFT_SECONDS:
+        if self.left_at is not None and self.since - self.left_at > STALE_SECONDS:
             self.left_at = None  # another tab said so long ago, and this one stayed
 
     def is_over(self, now: float) -> bool:
