@@ -86,7 +86,8 @@ class Worker:
     def forget(self, key: str) -> None:
         """Let the engine close the session of `key`, after what it is at. No answer comes."""
         if self.alive and self._ready:
-            self._pipe.send(Forget(key))
+            with contextlib.suppress(OSError):  # it died just now, and its sessions with it
+                self._pipe.send(Forget(key))
 
     def cancel(self) -> None:
         """Ask the job under way to end; it does so within half a second, as 'cancelled'."""
@@ -136,7 +137,8 @@ class Worker:
         """Not before the process reads: a CT is more than a pipe holds, and sending would wait for it to start."""
         if self._ready and self._flight is not None and not self._flight.sent:
             self._flight.sent = True
-            self._pipe.send(self._flight.job)
+            with contextlib.suppress(OSError):  # it died just now: `poll` finds that out, and says it
+                self._pipe.send(self._flight.job)
 
     def _start(self) -> None:
         flight = self._flight

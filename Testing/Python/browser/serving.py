@@ -56,9 +56,10 @@ class Served:
     log: Path
 
     def all_free(self) -> None:
-        """Wait until the pages that were closed are ended."""
-        end = time.monotonic() + 20
-        while len(page_processes(self.process.pid)) > 1 and time.monotonic() < end:
+        """Wait until the pages that were closed are ended. Raises: AssertionError when one is not."""
+        end = time.monotonic() + 40
+        while (left := page_processes(self.process.pid)) and len(left) > 1:
+            assert time.monotonic() < end, f"closed pages whose processes run on: {left}"
             time.sleep(0.2)
 
 

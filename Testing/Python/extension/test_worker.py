@@ -120,6 +120,24 @@ def test_an_engine_that_dies_mid_round_fails_that_round_alone(in_process: ICHHPI
     assert refine(in_process, volume).number == 2
 
 
+def test_an_engine_that_dies_as_it_is_written_to_fails_that_round_alone(
+    in_process: ICHHPINetLogic, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    paint(in_process, volume, FOREGROUND_ID, SECOND)
+    in_process.worker._process.kill()
+    in_process.worker._process.join()
+    with monkeypatch.context() as nobody_knows_yet:
+        nobody_knows_yet.setattr(Worker, "alive", True)
+        in_process.worker.forget("another")
+        said: list[str] = []
+        in_process.refine(volume, lambda one: said.append("done"), lambda kind, sentence: said.append(sentence))
+    wait(in_process)
+    assert said == ["the engine stopped; nothing is lost, and it starts again with the next round"]
+    assert refine(in_process, volume).number == 2
+
+
 def test_a_cancel_reaches_the_process(in_process: ICHHPINetLogic, volume: Any) -> None:
     paint(in_process, volume, FOREGROUND_ID, FIRST)
     said: list[str] = []
