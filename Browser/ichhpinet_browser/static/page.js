@@ -125,11 +125,12 @@
     leaving = true;
     if (!document.querySelector(".lost")) navigator.sendBeacon("left"); // a lost page does not speak for the one that has the case
   });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // kept by the browser, but its connection ended
   const watch = setInterval(() => {
     const connection = window.trame && window.trame.client && window.trame.client.getConnection && window.trame.client.getConnection();
     if (!connection) return;
     clearInterval(watch);
-    const lost = () => {
+    const lost = () => setTimeout(() => { // a page that is left loses its connection first, and is then told to say goodbye
       if (leaving || document.querySelector(".lost")) return;
       const box = document.createElement("div"); // trame takes its own page away when the connection ends
       box.className = "lost";
@@ -141,7 +142,7 @@
       document.documentElement.classList.add("is-lost");
       document.body.append(box);
       box.querySelector("button").focus();
-    };
+    }, 1000);
     window.trame.client.onConnectionClose(lost);
     window.trame.client.onConnectionError(lost);
   }, 200);
