@@ -24,6 +24,7 @@ from ichhpinet_workbench.training import partner as partner_module
 from ichhpinet_workbench.training.checkpoints import PART_BYTES, load_state, save_state
 from ichhpinet_workbench.training.crops import Batch, Head
 from ichhpinet_workbench.training.crops import batch_of as crops_of
+from ichhpinet_workbench.training.dyes import dyed
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.partner import Partner
 from ichhpinet_workbench.training.plan import check_resumes, make_plan
@@ -197,6 +198,31 @@ def test_a_turned_crop_keeps_image_and_truth_together() -> None:
     assert moved == 20
 
 
+def test_the_density_of_each_bleed_is_changed_in_proportion_to_its_share_and_nothing_else() -> None:
+    share = torch.zeros(4, 32, 32)
+    share[1:3, 4:12, 4:12], share[1:3, 20:28, 20:28] = 1.0, 1.0
+    share[1:3, 12, 4:12] = 0.5
+    hu = 30.0 + 30.0 * share + torch.randn(share.shape, generator=torch.Generator().manual_seed(1))
+    contrasts, kept = [], 0
+    for seed in range(60):
+        seen = dyed(hu, share, np.random.default_rng(seed))
+        assert torch.equal(seen[share == 0], hu[share == 0])
+        kept += torch.equal(seen, hu)
+        added = (seen - hu)[1:3]
+        assert torch.allclose(added[:, 12, 5:11], 0.5 * added[:, 11, 5:11], atol=1.5), "half the blood, half of it"
+        contrasts.append([float(seen[1:3, low + 1 : low + 7, low + 1 : low + 7].mean()) - 30 for low in (4, 20)])
+    first, second = np.array(contrasts).T
+    assert 15 < kept < 45 and np.mean(np.abs(first - second) > 2) > 0.3
+    assert first.min() < 20 and first.max() > 40 and first.min() > -2
+
+
+def test_blood_that_is_faint_or_has_no_brain_beside_it_keeps_its_density() -> None:
+    share = torch.zeros(4, 32, 32)
+    share[1:3, 4:12, 4:12] = 1.0
+    for hu in (30.0 + 3.0 * share, 80.0 + 30.0 * share):
+        assert all(torch.equal(dyed(hu, share, np.random.default_rng(seed)), hu) for seed in range(10))
+
+
 def test_crops_of_a_head_hold_blood_most_of_the_time_and_air_beyond_it() -> None:
     rng = np.random.default_rng(0)
     batch = crops_of([toy_head(0)] * 40, CROP, rng)
@@ -284,14 +310,18 @@ def test_now_and_then_strokes_confirm_blood_that_the_mask_has_already(monkeypatc
 
 @pytest.mark.usefixtures("toys")
 def test_what_was_seen_too_much_is_bright_brain_and_never_blood() -> None:
-    batch = batch_of(1)
+    batch = batch_of(4)
     partner = Partner(batch, TOY, np.random.default_rng(0))
-    for _ in range(5):
-        partner._see_too_much(0)
-    made_up = partner.previous[0] > 0.5
-    assert int(made_up.sum()) > 20
-    assert not (made_up & (batch.truth[0] > 0.5)).any()
-    assert float(batch.image[0][made_up].mean()) > float(batch.image[0][torch.from_numpy(partner._brain(0))].mean())
+    brighter = []
+    for sample, image in enumerate(batch.image):
+        for _ in range(5):
+            partner._see_too_much(sample)
+        made_up = partner.previous[sample] > 0.5
+        assert int(made_up.sum()) > 20
+        assert not (made_up & (batch.truth[sample] > 0.5)).any()
+        other = torch.from_numpy(partner._brain(sample)) & (batch.truth[sample] == 0) & ~made_up
+        brighter.append(float(image[made_up].mean() - image[other].mean()))
+    assert min(brighter) > 0
 
 
 # -- checkpoints -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from torch import Tensor
 from ichhpinet.preprocessing import AIR_HU, CENTRE_HU, SCALE_HU
 
 from ..brain import Brain, brain_alone, brain_of
+from .dyes import dyed
 from .scans import GREY_HU, Scan, scanned
 from .turns import TURNED, room_for, turn
 
@@ -79,7 +80,7 @@ def _alone(image: Tensor, scan: Scan, inside: Tensor, brain: Brain) -> Tensor:
 
 
 def _crop(head: Head, crop: tuple[int, int, int], rng: np.random.Generator) -> Crop:
-    """In HU, mirrored, turned and stretched at random; beyond the head is air."""
+    """In HU, mirrored, turned, stretched and warped at random, its blood dyed; beyond the head is air."""
     turned = rng.random() < TURNED
     near = tuple(LESION_MARGIN * length for length in crop)
     made = _cut(head, room_for(crop) if turned else crop, near, rng)
@@ -87,7 +88,7 @@ def _crop(head: Head, crop: tuple[int, int, int], rng: np.random.Generator) -> C
         made = [part[:, :, ::-1].copy() for part in made]
     tensors = [torch.from_numpy(part) for part in made]
     hu, truth, *inside = turn(tensors, crop, rng) if turned else tensors
-    return Crop(hu, truth, inside[0] if inside else None)
+    return Crop(dyed(hu, truth, rng), truth, inside[0] if inside else None)
 
 
 def _cut(head: Head, crop: tuple[int, int, int], near: tuple[float, ...], rng: np.random.Generator) -> list[np.ndarray]:
