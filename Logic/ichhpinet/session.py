@@ -145,7 +145,10 @@ class Session:
             arrays = self._predictor.compute_proposal(self._encoded, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
-        probability = to_bytes(arrays.probability)
+        made = arrays.probability
+        if before is not None and before.corrected:
+            made = self._predictor.steady(made, previous, new, grid.spacing_mm)
+        probability = to_bytes(made)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))
         return RoundState(
@@ -158,7 +161,7 @@ class Session:
             new_background=Packed.of(strokes.background),
             painted=Packed.of(painted.numpy()),
             probability=probability,
-            uncertainty=to_bytes(round_uncertainty(arrays.probability, arrays.volume_probability, painted)),
+            uncertainty=to_bytes(round_uncertainty(made, arrays.volume_probability, painted)),
             corrected=tuple(remembered.tolist()),
             masks=to_bytes(arrays.memory.masks[0].cpu()[remembered]),
             boldness=bold,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import ichhpinet as hp
-from core.engine import small_ct, stroke
+from core.engine import QuickPredictor, small_ct, stroke
 from ichhpinet.decision import BOLDEST
 from ichhpinet.memory import RoundState
 from ichhpinet.networks import Memory
@@ -72,6 +73,28 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
     timid, plain, bold = (predictor.compute_round(*arguments, boldness) for boldness in (-BOLDEST, 0.0, BOLDEST))
     assert (timid.probability < plain.probability).all() and (plain.probability < bold.probability).all()
     assert torch.equal(plain.memory.masks, bold.memory.masks)
+
+
+class Forgetful(QuickPredictor):
+    """Counts how often it is asked to keep something of the last round, and then keeps nothing of either."""
+
+    asked = 0
+
+    def steady(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, spacing_mm: object) -> Any:
+        """All zero."""
+        assert probability.shape == previous.shape == new.shape[1:]
+        self.asked += 1
+        return torch.zeros_like(probability)
+
+
+def test_a_round_after_corrections_keeps_part_of_the_last_one_and_one_after_a_proposal_none(ct: CTVolume) -> None:
+    predictor = Forgetful()
+    session = predictor.open(ct)
+    session.propose()
+    first = session.refine(hp.Scribbles(stroke((2, 7, 7))))
+    assert np.count_nonzero(first.probability) > 2 and predictor.asked == 0
+    second = session.refine(hp.Scribbles(stroke((2, 1, 1))))
+    assert np.count_nonzero(second.probability) == 2 and predictor.asked == 1, "what was painted, and nothing else"
 
 
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:

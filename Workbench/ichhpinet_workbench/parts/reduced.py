@@ -1,7 +1,7 @@
 """A network without one of its parts: taken out of trained weights, nothing is trained.
 
 Whoever is trained without a part learns to do without it: that is `ichhpinet experiment ablation`. Here the boundary
-head and the two rules for the line are taken out as they were put in, after training; for the others, what is lost is
+head and the rules of `decision` are taken out as they were put in, after training; for the others, what is lost is
 the most that the part can bring.
 """
 
@@ -27,6 +27,14 @@ class Reduced(Predictor):
         self._network.config = replace(self._network.config, **PARTS[part].switches)
         if part == "head":
             self._network.boundary = None
+
+    def steady(
+        self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: tuple[float, float, float]
+    ) -> Tensor:
+        """As the predictor's, where that is not what is taken out."""
+        if self._part == "steady":
+            return probability
+        return super().steady(probability, previous, new, spacing_mm)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)
