@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.decision import lean, steadied
+from ichhpinet.corrections import Spacing, heeded, steadied
+from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
@@ -200,10 +201,12 @@ class Predictor:
         painted[0] = own
         return replace(look(encoded, own.flatten(1).any(1), 0.7, 0.3), memory=memory)
 
-    def steady(
-        self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: tuple[float, float, float]
-    ) -> Tensor:
-        """`decision.steadied`, for a round after corrections. A method, for the workbench to take it out."""
+    def heed(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
+        """`corrections.heeded`. A method, for the workbench to take it out, as the next one is."""
+        return heeded(probability, previous, new, spacing_mm)
+
+    def steady(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
+        """`corrections.steadied`."""
         return steadied(probability, previous, new, spacing_mm)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

@@ -146,7 +146,9 @@ class Session:
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         made = arrays.probability
-        if before is not None and before.corrected:
+        if before is not None:
+            made = self._predictor.heed(made, previous, new, grid.spacing_mm)
+        if before is not None and before.corrected:  # of a proposal nothing needs to stay
             made = self._predictor.steady(made, previous, new, grid.spacing_mm)
         probability = to_bytes(made)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()

@@ -26,6 +26,7 @@ CORE_ORDER = (
     ("checkpoint",),
     ("memory",),
     ("uncertainty", "measurements", "metrics", "decision", "secondlook"),
+    ("corrections",),
     ("predictor", "result", "sessionfile"),
     ("session",),
     ("report",),

@@ -78,7 +78,12 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
 class Forgetful(QuickPredictor):
     """Counts how often it is asked to keep something of the last round, and then keeps nothing of either."""
 
-    asked = 0
+    asked = heeded = 0
+
+    def heed(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, spacing_mm: object) -> Any:
+        """Counted, and nothing moved."""
+        self.heeded += 1
+        return probability
 
     def steady(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, spacing_mm: object) -> Any:
         """All zero."""
@@ -91,10 +96,13 @@ def test_a_round_after_corrections_keeps_part_of_the_last_one_and_one_after_a_pr
     predictor = Forgetful()
     session = predictor.open(ct)
     session.propose()
+    assert predictor.heeded == 0
     first = session.refine(hp.Scribbles(stroke((2, 7, 7))))
-    assert np.count_nonzero(first.probability) > 2 and predictor.asked == 0
+    assert np.count_nonzero(first.probability) > 2 and (predictor.heeded, predictor.asked) == (1, 0)
     second = session.refine(hp.Scribbles(stroke((2, 1, 1))))
-    assert np.count_nonzero(second.probability) == 2 and predictor.asked == 1, "what was painted, and nothing else"
+    assert np.count_nonzero(second.probability) == 2 and (predictor.heeded, predictor.asked) == (2, 1), (
+        "what was painted, and nothing else"
+    )
 
 
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """A network without one of its parts: taken out of trained weights, nothing is trained.
 
 Whoever is trained without a part learns to do without it: that is `ichhpinet experiment ablation`. Here the boundary
-head and the rules of `decision` are taken out as they were put in, after training; for the others, what is lost is
-the most that the part can bring.
+head and the rules of `decision` and `corrections` are taken out as they were put in, after training; for the others,
+what is lost is the most that the part can bring.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint
+from ichhpinet.corrections import Spacing
 from ichhpinet.decision import lean
 from ichhpinet.predictor import Predictor
 
@@ -28,13 +29,13 @@ class Reduced(Predictor):
         if part == "head":
             self._network.boundary = None
 
-    def steady(
-        self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: tuple[float, float, float]
-    ) -> Tensor:
+    def heed(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
         """As the predictor's, where that is not what is taken out."""
-        if self._part == "steady":
-            return probability
-        return super().steady(probability, previous, new, spacing_mm)
+        return probability if self._part == "heed" else super().heed(probability, previous, new, spacing_mm)
+
+    def steady(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
+        """As the predictor's, where that is not what is taken out."""
+        return probability if self._part == "steady" else super().steady(probability, previous, new, spacing_mm)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)

@@ -1,0 +1,134 @@
+"""Near its strokes a correction draws the line anew; far from them, what it does not ask for stays in part."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_CHANGE, LEAST_LINE, STAYS, heeded, steadied
+
+SPACING = (5.0, 1.0, 2.0)
+WIDE = (9, 60, 30)  # 45 x 60 x 60 mm
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def one_stroke(kind: int | None) -> torch.Tensor:
+    """A voxel in the middle painted, as foreground 0 or background 1."""
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    if kind is not None:
+        new[kind, 4, 30, 15] = True
+    return new
+
+
+def uniform(probability: float) -> torch.Tensor:
+    return torch.full(WIDE, probability)
+
+
+def around(mm: float) -> torch.Tensor:
+    """What lies within mm of the stroke, (d, h, w) bool."""
+    axes = (torch.arange(n) - middle for n, middle in zip(WIDE, (4, 30, 15)))
+    z, y, x = torch.meshgrid(*(axis * step for axis, step in zip(axes, SPACING)), indexing="ij")
+    return (z**2 + y**2 + x**2).sqrt() < mm
+
+
+def missed_part(found: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probability with a bleed about the stroke to which only `found` is given, and the bleed."""
+    bleed = around(8.0)
+    return torch.where(bleed, found, 0.01), bleed
+
+
+# -- near the strokes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("found", [0.15, 0.3, 0.45])
+def test_what_was_missed_and_is_thought_unlikely_is_taken_where_a_stroke_points_at_it(found: float) -> None:
+    probability, bleed = missed_part(found)
+    made = heeded(probability, uniform(0.0), one_stroke(0), SPACING)
+    free = bleed & ~one_stroke(0)[0]
+    assert torch.equal(made[free] >= 0.5, torch.ones(int(free.sum()), dtype=torch.bool))
+    assert not (made[~bleed] >= 0.5).any()
+    assert torch.equal(made[~around(1.5 * HEEDED_MM + 2.5)], probability[~around(1.5 * HEEDED_MM + 2.5)])
+
+
+def test_the_same_holds_for_what_was_too_much() -> None:
+    probability, part = missed_part(0.3)
+    made = heeded(1 - probability, uniform(1.0), one_stroke(1), SPACING)
+    mirrored = 1 - heeded(probability, uniform(0.0), one_stroke(0), SPACING)
+    assert torch.allclose(made, mirrored, atol=1e-5)
+    assert not (made[part & ~one_stroke(1)[1]] >= 0.5).any()
+
+
+@pytest.mark.parametrize(("kind", "before"), [(None, 0.0), (0, 1.0), (1, 0.0)])
+def test_where_no_stroke_contradicts_the_mask_nothing_moves(kind: int | None, before: float) -> None:
+    probability, _ = missed_part(0.3)
+    assert torch.equal(heeded(probability, uniform(before), one_stroke(kind), SPACING), probability)
+
+
+def test_what_was_in_the_mask_does_not_move_with_what_was_missed() -> None:
+    probability, bleed = missed_part(0.3)
+    before = torch.where(torch.arange(WIDE[1])[None, :, None] > 32, 0.9, 0.0).expand(WIDE)
+    made = heeded(probability, before, one_stroke(0), SPACING)
+    assert torch.equal(made[before > 0.5], probability[before > 0.5])
+    assert (made[bleed & (before < 0.5)] >= 0.5).sum() > 100
+
+
+def test_a_line_goes_no_lower_than_its_least() -> None:
+    probability, bleed = missed_part(LEAST_LINE / 2)
+    assert not (heeded(probability, uniform(0.0), one_stroke(0), SPACING)[bleed] >= 0.5).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_missed_strokes_only_add_and_others_only_take_away(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    now, before = (torch.rand(5, 14, 12, generator=random) for _ in range(2))
+    new = torch.rand(2, 5, 14, 12, generator=random) < 0.02
+    new[1] &= ~new[0]
+    made = heeded(now, before, new, (4.0, 3.0, 3.0))
+    outside = before < 0.5
+    assert (made[outside] >= now[outside] - 1e-5).all() and (made[~outside] <= now[~outside] + 1e-5).all()
+    assert torch.equal(made[new.any(0)], now[new.any(0)]), "what is painted is said by the paint"
+
+
+# -- far from them -----------------------------------------------------------------------------------------------------
+
+
+def test_what_no_stroke_asks_for_goes_part_of_the_way() -> None:
+    part = torch.sigmoid(torch.tensor((1 - STAYS) * logit(0.9) + STAYS * logit(0.2)))
+    assert torch.allclose(steadied(uniform(0.9), uniform(0.2), one_stroke(None), SPACING), uniform(float(part)))
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), [(0, 0.2, 0.9), (1, 0.9, 0.2)])
+def test_what_a_correction_asks_for_is_free_around_it_and_nowhere_else(kind: int, before: float, after: float) -> None:
+    made = steadied(uniform(after), uniform(before), one_stroke(kind), SPACING)
+    free = made == after
+    z, y, x = (int(ASKED_MM / mm) for mm in SPACING)
+    expected = torch.zeros(WIDE, dtype=torch.bool)
+    expected[4 - z : 5 + z, 30 - y : 31 + y, 15 - x : 16 + x] = True
+    assert torch.equal(free, expected)
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), [(0, 0.7, 0.2), (1, 0.3, 0.9), (0, 0.7, 0.9), (1, 0.3, 0.2)])
+def test_a_stroke_asks_for_nothing_the_other_way_nor_where_it_agrees(kind: int, before: float, after: float) -> None:
+    assert not (steadied(uniform(after), uniform(before), one_stroke(kind), SPACING) == after).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_steadied_round_lies_between_the_two_and_keeps_what_is_certain(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    now, before = (torch.sigmoid(8 * torch.randn(6, 12, 10, generator=random)) for _ in range(2))
+    before = (before * 255).round() / 255
+    before[0], now[0] = 0.0, 0.0
+    new = torch.rand(2, 6, 12, 10, generator=random) < 0.01
+    made = steadied(now, before, new, (4.0, 9.0, 9.0))
+    low, high = torch.minimum(now, before), torch.maximum(now, before)
+    assert ((made >= low - LEAST_CHANGE) & (made <= high + LEAST_CHANGE)).all()
+    assert not made[0].any()
