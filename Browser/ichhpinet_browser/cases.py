@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ichhpinet.dicom import SeveralSeries
-from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
 from ichhpinet.reading import read_volume
 from ichhpinet.resources import sample_data
@@ -39,13 +37,10 @@ _counter = itertools.count(1)
 
 
 def read(path: Path, progress: Progress, series: str | None = None) -> CTVolume | KeptSession:
-    """What lies at a path: a CT, or a session that was unpacked there. Slow. Raises: InputError."""
+    """What lies at a path: a CT, or a session that was unpacked there. Slow. Raises: InputError, SeveralSeries."""
     if is_session(path):
         return read_archive(path)
-    try:
-        return read_volume(path, series=series, progress=progress)
-    except SeveralSeries as error:  # the folder's name may be ours, of an upload
-        raise InputError(f"these are {error.found}; open the slices of one, or start the page with --series") from None
+    return read_volume(path, series=series, progress=progress)
 
 
 def read_sample(folder: Path) -> CTVolume:

@@ -33,7 +33,7 @@ def register(subparsers: Any) -> None:
         description="Serve the page to this computer's browser until Ctrl+C. Research use, not a medical device.",
     )
     parser.add_argument("ct", metavar="CT", type=Path, nargs="?", help="open this CT in every page: a file or a folder")
-    parser.add_argument("--series", help="of a folder with several: its number or UID, as the refusal lists them")
+    parser.add_argument("--series", help="of a folder with several: its number or UID; without it the page asks")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1); others get a secret")
     parser.add_argument("--port", type=int, default=PORT, help=f"port ({PORT}; 0: any free one)")
     parser.add_argument("--sessions", type=int, default=MOST_SESSIONS, help=f"pages at once ({MOST_SESSIONS})")

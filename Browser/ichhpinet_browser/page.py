@@ -6,12 +6,14 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trame_client.ui.core import AbstractLayout
 from trame_client.widgets import html
 
+from ichhpinet.dicom import SeriesChoice, SeveralSeries
 from ichhpinet.errors import InputError
 from ICHHPINetSlicer import overlays
 from ICHHPINetSlicer.logic import ICHHPINetLogic
@@ -30,6 +32,23 @@ FAILED = "Something went wrong. Nothing is lost; try again, or save the session 
 BRUSHES = ("foreground", "background", "erase")
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Several series where one was expected. uploaded: what is deleted when the user is done with it."""
+
+    path: Path
+    uploaded: Path | None
+    choices: tuple[SeriesChoice, ...]
+
+
+class Several(Exception):
+    """The user must choose."""
+
+    def __init__(self, offer: Offer) -> None:
+        super().__init__("several series")
+        self.offer = offer
+
+
 class Page:
     """Everything behind one tab."""
 
@@ -43,6 +62,7 @@ class Page:
         self._notes: tuple[str, ...] = ()
         self._brush: str | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._offered: Offer | None = None
         server.enable_module({"serve": {"page": str(STATIC)}, "styles": ["page/page.css"], "scripts": ["page/page.js"]})
         self.state.update(pagestate.at_first(settings, self.stage.slices()))
         self._connect()
@@ -54,6 +74,8 @@ class Page:
         triggers: dict[str, Callable[..., Any]] = {
             "sample": self.open_sample,
             "leave": self.leave,
+            "series": lambda number: self.choose_series(int(number)),
+            "no_series": self.choose_none,
             "brush": self.choose_brush,
             "brush_mm": self.set_brush_mm,
             "window": self.set_window,
@@ -81,17 +103,39 @@ class Page:
     def open_path(self, path: Path, series: str | None = None, uploaded: Path | None = None) -> None:
         """Read a CT or an unpacked session, and show it. Returns at once.
 
-        series: which of several in a folder. uploaded: deleted once it is read.
+        series: which of several in a folder. uploaded: deleted once it is read, or none of its series is wanted.
         """
 
         def read(progress: Callable[[float, str], None]) -> Any:
             try:
-                return cases.read(path, progress, series)
-            finally:
-                if uploaded is not None:
-                    shutil.rmtree(uploaded, ignore_errors=True)
+                found = cases.read(path, progress, series)
+            except SeveralSeries as error:
+                raise Several(Offer(path, uploaded, error.choices)) from None
+            except BaseException:
+                _delete(uploaded)
+                raise
+            _delete(uploaded)
+            return found
 
         self._open(read)
+
+    def choose_series(self, number: int) -> None:
+        """Open one of the series on offer, counted from 0."""
+        offer = self._offered
+        if offer is None or not 0 <= number < len(offer.choices):
+            return
+        self._offered = None
+        try:
+            self.open_path(offer.path, offer.choices[number].uid, offer.uploaded)
+        except InputError:
+            self._offered = offer
+            raise
+
+    def choose_none(self) -> None:
+        """Back to what was there before."""
+        self._withdraw()
+        self.state.stage = self._stage()
+        self.state.flush()
 
     def open_sample(self) -> None:
         """The bundled CT, at its haemorrhage."""
@@ -106,6 +150,7 @@ class Page:
         if self._reading is not None:
             self._reading.cancel()
         self._drop()
+        self._withdraw()
         self.state.update(pagestate.without_case())
         self.state.flush()
 
@@ -114,6 +159,7 @@ class Page:
     ) -> None:
         if self._reading is not None and not self._reading.done():
             raise InputError("a CT is being read; wait for it")
+        self._withdraw()
         self.say("", "")
         self.logic.worker.warm_up()
         self.state.update({"stage": "loading", "loading": {"what": "Reading the CT", "percent": 0}})
@@ -131,6 +177,8 @@ class Page:
             self._show_case(found)
             if then is not None:
                 then()
+        except Several as error:
+            self._offer(error.offer)
         except InputError as error:
             self._refuse(str(error))
         except Exception as error:  # a page must outlive whatever a file holds
@@ -142,8 +190,23 @@ class Page:
             self.state.loading = {"what": what[:1].upper() + what[1:], "percent": percent}
             self.state.flush()
 
+    def _offer(self, offer: Offer) -> None:
+        self._offered = offer
+        self.state.series = [str(choice) for choice in offer.choices]
+        self.state.stage = "choose"
+        self.state.flush()
+
+    def _withdraw(self) -> None:
+        """What was on offer is not wanted."""
+        offer, self._offered = self._offered, None
+        if offer is not None:
+            _delete(offer.uploaded)
+
+    def _stage(self) -> str:
+        return "ready" if self.work is not None else "empty"
+
     def _refuse(self, sentence: str) -> None:
-        self.state.stage = "ready" if self.work is not None else "empty"
+        self.state.stage = self._stage()
         self.say("error", sentence[:1].upper() + sentence[1:] + ".")
 
     def _show_case(self, found: Any) -> None:
@@ -266,3 +329,8 @@ class Page:
                 self.say("error", FAILED)
 
         return run
+
+
+def _delete(uploaded: Path | None) -> None:
+    if uploaded is not None:
+        shutil.rmtree(uploaded, ignore_errors=True)

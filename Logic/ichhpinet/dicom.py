@@ -26,6 +26,7 @@ STORAGE, NO_IMAGES = "1.2.840.10008.5.1.4.1.1.", ("9.", "11.", "66", "88.", "104
 DIRECTORY = "1.2.840.10008.1.3.10"
 MODALITY, SERIES, SERIES_NUMBER, INSTANCE = "0008|0060", "0020|000e", "0020|0011", "0008|0018"
 IMAGE_TYPE, POSITION, ORIENTATION, PIXELS_MM = "0008|0008", "0020|0032", "0020|0037", "0028|0030"
+KERNEL = "0018|1210"
 FRAMES, SOP_CLASS, SAMPLES = "0028|0008", "0008|0016", "0028|0002"
 
 
@@ -45,6 +46,7 @@ class Header:
     pixel_mm: tuple[float, ...]  # (between rows, between columns)
     position: tuple[float, ...]  # LPS mm
     orientation: tuple[float, ...]  # the row's direction cosines, then the column's
+    kernel: str = ""  # the scanner's name for it
 
     @property
     def row(self) -> NDArray[np.float64]:
@@ -58,12 +60,34 @@ class Header:
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float64)
 
 
-class SeveralSeries(InputError):
-    """A folder holds more than one CT. found: how many, and a list to choose from."""
+@dataclass(frozen=True)
+class SeriesChoice:
+    """One CT series of several. step_mm: from slice to slice, 0 where that is not known."""
 
-    def __init__(self, folder: str, found: str) -> None:
+    uid: str
+    slices: int
+    step_mm: float
+    kernel: str
+
+    @classmethod
+    def of(cls, headers: Sequence[Header]) -> SeriesChoice:
+        """Of the slices of one series."""
+        first = headers[0]
+        return cls(first.series, len(headers), _step_mm(headers), first.kernel)
+
+    def __str__(self) -> str:
+        apart = f" {self.step_mm:.3g} mm apart" if self.step_mm else ""
+        return f"{self.slices} slices{apart}" + (f", kernel {self.kernel}" if self.kernel else "")
+
+
+class SeveralSeries(InputError):
+    """A folder holds more than one CT. choices: in the order of their numbers, from 1."""
+
+    def __init__(self, folder: str, choices: Sequence[SeriesChoice], asked: str = "") -> None:
+        listed = "; ".join(f"{number}: {one}, UID ...{one.uid[-8:]}" for number, one in enumerate(choices, start=1))
+        found = f"{len(choices)} CT series{asked} ({listed})"
         super().__init__(f"{folder} holds {found}; choose one with series= (--series): its number or UID")
-        self.found = found
+        self.choices = tuple(choices)
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,7 @@ def _header_of(path: Path, reader: Any) -> Header:
         pixel_mm=numbers(PIXELS_MM),
         position=numbers(POSITION),
         orientation=numbers(ORIENTATION),
+        kernel=re.sub(r"[^\w .+-]", " ", text(KERNEL))[:24].strip(),
     )
 
 
@@ -205,9 +230,17 @@ def _chosen(by_series: dict[str, list[Header]], wanted: str | None, folder: str)
         fits = [uid for uid in uids if uid.endswith(wanted)]
     if len(fits) == 1:
         return fits[0]
-    counts = "; ".join(f"{k}: {len(by_series[uid])} slices, UID ...{uid[-8:]}" for k, uid in enumerate(uids, start=1))
     asked = f", and none of them alone is {wanted!r}" if wanted else ""
-    raise SeveralSeries(folder, f"{len(uids)} CT series{asked} ({counts})")
+    raise SeveralSeries(folder, [SeriesChoice.of(slices) for slices in by_series.values()], asked)
+
+
+def _step_mm(headers: Sequence[Header]) -> float:
+    """The median distance of neighbouring slices; 0 where they have no places."""
+    if any(len(header.position) != 3 or len(header.orientation) != 6 for header in headers):
+        return 0.0
+    normal = np.cross(headers[0].orientation[:3], headers[0].orientation[3:])
+    places = np.unique(np.round([np.dot(header.position, normal) for header in headers], 2))
+    return float(np.median(np.diff(places))) if len(places) > 1 else 0.0
 
 
 def _check_alike(headers: Sequence[Header]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from browser.serving import (
     state,
     until_still,
 )
+from core.ct_files import OTHER_UID, head_hu, stacked, write_series
 
 Tab = Callable[..., Any]
 Picture = Callable[[Any, str], Path]
@@ -250,6 +252,29 @@ def test_what_cannot_be_opened_is_said_and_the_page_goes_on(tab: Tab, picture: P
     page.locator("#open-file").set_input_files(broken)
     page.wait_for_function("trame.state.get('message').kind === 'error'")
     assert page.locator(".panel").is_visible() and state(page, "grid"), "the CT that was open stays"
+
+
+def test_of_several_series_one_is_chosen_with_a_click(tab: Tab, picture: Picture, tmp_path: Path) -> None:
+    thin, thick = np.concatenate([head_hu(), head_hu(seed=1)[:2]]), head_hu()
+    other = {"0020|000e": OTHER_UID, "0020|0011": "7", "0018|1210": "H60s"}
+    write_series(tmp_path / "cd", thin, stacked(8, 3.0), {"0018|1210": "H30s"})
+    write_series(tmp_path / "cd", thick, stacked(6), other)
+    shutil.make_archive(str(tmp_path / "cd"), "zip", tmp_path / "cd")
+    page = tab()
+    page.get_by_role("heading", name="Open a head CT").wait_for()
+    for choice in ("None of them", "6 slices 5 mm apart, kernel H60s"):
+        page.locator("#open-file").set_input_files(tmp_path / "cd.zip")
+        page.get_by_role("heading", name="Which series?").wait_for()
+        assert page.locator(".one-series").all_inner_texts() == [
+            "8 slices 3 mm apart, kernel H30s",
+            "6 slices 5 mm apart, kernel H60s",
+        ]
+        picture(page, "45-which-series")
+        page.get_by_role("button", name=choice).click()
+        if choice == "None of them":
+            page.get_by_role("heading", name="Open a head CT").wait_for()
+    ready(page)
+    assert "× 6 ·" in state(page, "grid")
 
 
 def until_a_place_is_free(page: Any) -> None:

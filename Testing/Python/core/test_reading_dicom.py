@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ct_files import OTHER_UID, SERIES_UID, head_hu, stacked, write_series, write_slice
-from ichhpinet.dicom import read_folder
+from ichhpinet.dicom import SeveralSeries, read_folder
 from ichhpinet.errors import InputError
 from ichhpinet.reading import read_volume
 from ichhpinet.volume import CTVolume
@@ -119,12 +119,22 @@ def test_two_different_slices_at_one_place_are_refused_by_name(series: Path) -> 
 
 
 def test_several_series_are_listed_with_a_way_to_choose(series: Path) -> None:
-    write_series(series, head_hu(seed=1)[:4], stacked(4), OTHER_SERIES)
+    write_series(series, head_hu(seed=1)[:4], stacked(4), {**OTHER_SERIES, "0018|1210": "H30s"})
     message = (
-        r"^ct holds 2 CT series \(1: 6 slices, UID \.\.\.11111111; 2: 4 slices, UID \.\.\.22222222\); "
-        r"choose one with series= \(--series\): its number or UID$"
+        r"^ct holds 2 CT series \(1: 6 slices 5 mm apart, UID \.\.\.11111111; 2: 4 slices 5 mm apart, kernel H30s, "
+        r"UID \.\.\.22222222\); choose one with series= \(--series\): its number or UID$"
     )
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(SeveralSeries, match=message) as caught:
+        read_volume(series)
+    assert [(one.uid, one.slices, one.step_mm, one.kernel) for one in caught.value.choices] == [
+        (SERIES_UID, 6, 5.0, ""),
+        (OTHER_UID, 4, 5.0, "H30s"),
+    ]
+
+
+def test_series_whose_slices_all_lie_at_one_place_are_listed_too(series: Path) -> None:
+    write_series(series, head_hu(), [(0.0, 0.0, 0.0)] * 6, OTHER_SERIES)
+    with pytest.raises(SeveralSeries, match=r"2: 6 slices, UID"):
         read_volume(series)
 
 
