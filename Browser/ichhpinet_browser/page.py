@@ -41,12 +41,7 @@ class Offer:
     choices: tuple[SeriesChoice, ...]
 
 
-class Several(Exception):
-    """The user must choose."""
-
-    def __init__(self, offer: Offer) -> None:
-        super().__init__("several series")
-        self.offer = offer
+Read = Callable[[Callable[[float, str], None]], Any]  # given where to tell its progress: a CT, a session or an Offer
 
 
 class Page:
@@ -106,36 +101,26 @@ class Page:
         series: which of several in a folder. uploaded: deleted once it is read, or none of its series is wanted.
         """
 
-        def read(progress: Callable[[float, str], None]) -> Any:
-            try:
-                found = cases.read(path, progress, series)
-            except SeveralSeries as error:
-                raise Several(Offer(path, uploaded, error.choices)) from None
-            except BaseException:
-                _delete(uploaded)
-                raise
-            _delete(uploaded)
-            return found
-
-        self._open(read)
+        self._open(_reader(path, series, uploaded))
 
     def choose_series(self, number: int) -> None:
-        """Open one of the series on offer, counted from 0."""
+        """Open one of the series on offer, counted from 0. One that cannot be used leaves the others on offer."""
         offer = self._offered
-        if offer is None or not 0 <= number < len(offer.choices):
-            return
-        self._offered = None
-        try:
-            self.open_path(offer.path, offer.choices[number].uid, offer.uploaded)
-        except InputError:
-            self._offered = offer
-            raise
+        if offer is not None and 0 <= number < len(offer.choices):
+            self._offered = None
+            try:
+                self._open(_reader(offer.path, offer.choices[number].uid, offer.uploaded, keep=True), offer=offer)
+            except BaseException:
+                self._offered = offer
+                raise
 
     def choose_none(self) -> None:
         """Back to what was there before."""
-        self._withdraw()
-        self.state.stage = self._stage()
-        self.state.flush()
+        if self._offered is not None:
+            self._withdraw()
+            self.say("", "")
+            self.state.stage = self._stage()
+            self.state.flush()
 
     def open_sample(self) -> None:
         """The bundled CT, at its haemorrhage."""
@@ -146,17 +131,15 @@ class Page:
         self._open(lambda progress: cases.read_sample(Path(self.settings.samples)), then=go)
 
     def leave(self) -> None:
-        """Close the case; the page is as at first."""
-        if self._reading is not None:
-            self._reading.cancel()
+        """Close the case; the page is as at first. What is being read is not shown any more."""
+        self._reading = None
         self._drop()
         self._withdraw()
         self.state.update(pagestate.without_case())
         self.state.flush()
 
-    def _open(
-        self, read: Callable[[Callable[[float, str], None]], Any], then: Callable[[], None] | None = None
-    ) -> None:
+    def _open(self, read: Read, then: Callable[[], None] | None = None, offer: Offer | None = None) -> None:
+        """offer: what the read series was chosen from; it is there again where that one cannot be used."""
         if self._reading is not None and not self._reading.done():
             raise InputError("a CT is being read; wait for it")
         self._withdraw()
@@ -164,35 +147,43 @@ class Page:
         self.logic.worker.warm_up()
         self.state.update({"stage": "loading", "loading": {"what": "Reading the CT", "percent": 0}})
         self.state.flush()
-        self._reading = asyncio.get_running_loop().create_task(self._read(read, then))
+        self._reading = asyncio.get_running_loop().create_task(self._read(read, then, offer))
 
-    async def _read(self, read: Callable[..., Any], then: Callable[[], None] | None) -> None:
-        loop = asyncio.get_running_loop()
+    async def _read(self, read: Read, then: Callable[[], None] | None, offer: Offer | None) -> None:
+        loop, mine = asyncio.get_running_loop(), asyncio.current_task()
 
         def progress(fraction: float, what: str) -> None:
             loop.call_soon_threadsafe(self._show_loading, what, round(100 * fraction))
 
         try:
             found = await loop.run_in_executor(None, read, progress)
-            self._show_case(found)
-            if then is not None:
-                then()
-        except Several as error:
-            self._offer(error.offer)
+            if isinstance(found, Offer):
+                self._offer(found, wanted=self._reading is mine)
+                return
+            if offer is not None:
+                _delete(offer.uploaded)
+            if self._reading is mine:
+                self._show_case(found)
+                if then is not None:
+                    then()
         except InputError as error:
-            self._refuse(str(error))
+            self._refuse(str(error), offer, self._reading is mine)
         except Exception as error:  # a page must outlive whatever a file holds
             logger.error("opening failed: %s", type(error).__name__)
-            self._refuse("the CT could not be opened; nothing else has changed")
+            self._refuse("the CT could not be opened; nothing else has changed", offer, self._reading is mine)
 
     def _show_loading(self, what: str, percent: int) -> None:
         if self.state.stage == "loading":
             self.state.loading = {"what": what[:1].upper() + what[1:], "percent": percent}
             self.state.flush()
 
-    def _offer(self, offer: Offer) -> None:
+    def _offer(self, offer: Offer, wanted: bool = True) -> None:
+        """Let the user choose. wanted: False where the page has been left since."""
+        if not wanted:
+            _delete(offer.uploaded)
+            return
         self._offered = offer
-        self.state.series = [str(choice) for choice in offer.choices]
+        self.state.series = [f"Series {choice.number}: {choice}" for choice in offer.choices]
         self.state.stage = "choose"
         self.state.flush()
 
@@ -205,9 +196,13 @@ class Page:
     def _stage(self) -> str:
         return "ready" if self.work is not None else "empty"
 
-    def _refuse(self, sentence: str) -> None:
-        self.state.stage = self._stage()
-        self.say("error", sentence[:1].upper() + sentence[1:] + ".")
+    def _refuse(self, sentence: str, offer: Offer | None, wanted: bool) -> None:
+        if offer is not None:
+            self._offer(offer, wanted)
+        elif wanted:
+            self.state.stage = self._stage()
+        if wanted:
+            self.say("error", sentence[:1].upper() + sentence[1:] + ".")
 
     def _show_case(self, found: Any) -> None:
         """The new case in the place of the old one."""
@@ -329,6 +324,23 @@ class Page:
                 self.say("error", FAILED)
 
         return run
+
+
+def _reader(path: Path, series: str | None, uploaded: Path | None, keep: bool = False) -> Read:
+    """Reads, and deletes what was uploaded, but where there is something to choose from, or with `keep`."""
+
+    def read(progress: Callable[[float, str], None]) -> Any:
+        left = uploaded
+        try:
+            return cases.read(path, progress, series)
+        except SeveralSeries as error:
+            left = None
+            return Offer(path, uploaded, error.choices)
+        finally:
+            if not keep:
+                _delete(left)
+
+    return read
 
 
 def _delete(uploaded: Path | None) -> None:

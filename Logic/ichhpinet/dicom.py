@@ -26,7 +26,7 @@ STORAGE, NO_IMAGES = "1.2.840.10008.5.1.4.1.1.", ("9.", "11.", "66", "88.", "104
 DIRECTORY = "1.2.840.10008.1.3.10"
 MODALITY, SERIES, SERIES_NUMBER, INSTANCE = "0008|0060", "0020|000e", "0020|0011", "0008|0018"
 IMAGE_TYPE, POSITION, ORIENTATION, PIXELS_MM = "0008|0008", "0020|0032", "0020|0037", "0028|0030"
-KERNEL = "0018|1210"
+KERNEL, CONTRAST_AGENT = "0018|1210", "0018|0010"
 FRAMES, SOP_CLASS, SAMPLES = "0028|0008", "0008|0016", "0028|0002"
 
 
@@ -47,6 +47,7 @@ class Header:
     position: tuple[float, ...]  # LPS mm
     orientation: tuple[float, ...]  # the row's direction cosines, then the column's
     kernel: str = ""  # the scanner's name for it
+    contrast: bool = False  # a contrast agent is named
 
     @property
     def row(self) -> NDArray[np.float64]:
@@ -62,22 +63,30 @@ class Header:
 
 @dataclass(frozen=True)
 class SeriesChoice:
-    """One CT series of several. step_mm: from slice to slice, 0 where that is not known."""
+    """One CT series of several. number: the scanner's. step_mm: from slice to slice, 0 where that is not known.
+
+    contrast: the header names a contrast agent.
+    """
 
     uid: str
+    number: int
     slices: int
     step_mm: float
     kernel: str
+    contrast: bool
 
     @classmethod
     def of(cls, headers: Sequence[Header]) -> SeriesChoice:
         """Of the slices of one series."""
         first = headers[0]
-        return cls(first.series, len(headers), _step_mm(headers), first.kernel)
+        contrast = any(header.contrast for header in headers)
+        return cls(first.series, first.series_number, len(headers), _step_mm(headers), first.kernel, contrast)
 
     def __str__(self) -> str:
+        slices = "1 slice" if self.slices == 1 else f"{self.slices} slices"
         apart = f" {self.step_mm:.3g} mm apart" if self.step_mm else ""
-        return f"{self.slices} slices{apart}" + (f", kernel {self.kernel}" if self.kernel else "")
+        kernel = f", kernel {self.kernel}" if self.kernel else ""
+        return f"{slices}{apart}{kernel}" + (", with contrast agent" if self.contrast else "")
 
 
 class SeveralSeries(InputError):
@@ -179,6 +188,7 @@ def _header_of(path: Path, reader: Any) -> Header:
         position=numbers(POSITION),
         orientation=numbers(ORIENTATION),
         kernel=re.sub(r"[^\w .+-]", " ", text(KERNEL))[:24].strip(),
+        contrast=bool(text(CONTRAST_AGENT)),
     )
 
 

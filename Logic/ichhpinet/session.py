@@ -145,12 +145,10 @@ class Session:
             arrays = self._predictor.compute_proposal(self._encoded, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
-        made = arrays.probability
-        if before is not None:
-            made = self._predictor.heed(made, previous, new, grid.spacing_mm)
-        if before is not None and before.corrected:  # of a proposal nothing needs to stay
-            made = self._predictor.steady(made, previous, new, grid.spacing_mm)
-        probability = to_bytes(made)
+        if before is not None:  # of a proposal nothing needs to stay
+            settle = partial(tick, 0.97)
+            arrays = self._predictor.settle(arrays, previous, new, painted, grid, bool(before.corrected), settle)
+        probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))
         return RoundState(
@@ -163,7 +161,7 @@ class Session:
             new_background=Packed.of(strokes.background),
             painted=Packed.of(painted.numpy()),
             probability=probability,
-            uncertainty=to_bytes(round_uncertainty(made, arrays.volume_probability, painted)),
+            uncertainty=to_bytes(round_uncertainty(arrays.probability, arrays.volume_probability, painted)),
             corrected=tuple(remembered.tolist()),
             masks=to_bytes(arrays.memory.masks[0].cpu()[remembered]),
             boldness=bold,

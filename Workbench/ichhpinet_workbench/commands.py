@@ -165,9 +165,10 @@ def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:
 def _network(arguments: argparse.Namespace) -> tuple[Any, str]:
     import torch
 
+    from ichhpinet.corrections import RULES_VERSION
     from ichhpinet.predictor import Predictor
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
-    return predictor, predictor.digest
+    return predictor, f"{predictor.digest} rules {RULES_VERSION}"

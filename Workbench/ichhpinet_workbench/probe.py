@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -61,6 +61,13 @@ class ProbedPredictor(Predictor):
         slices = [torch.cat(level) for level in zip(*caught["sim"], strict=True)]
         converted = list(caught["fcm"][-1]) if caught["fcm"] else []
         self.seen = Seen(encoded, arrays, painted, touched, volume, slices, converted)
+        return arrays
+
+    def settle(self, *given: Any) -> RoundArrays:
+        """As Predictor's; what was seen is what the session keeps."""
+        arrays = super().settle(*given)
+        if self.seen is not None:
+            self.seen = replace(self.seen, arrays=arrays)
         return arrays
 
 

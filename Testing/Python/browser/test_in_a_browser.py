@@ -254,27 +254,38 @@ def test_what_cannot_be_opened_is_said_and_the_page_goes_on(tab: Tab, picture: P
     assert page.locator(".panel").is_visible() and state(page, "grid"), "the CT that was open stays"
 
 
-def test_of_several_series_one_is_chosen_with_a_click(tab: Tab, picture: Picture, tmp_path: Path) -> None:
-    thin, thick = np.concatenate([head_hu(), head_hu(seed=1)[:2]]), head_hu()
-    other = {"0020|000e": OTHER_UID, "0020|0011": "7", "0018|1210": "H60s"}
-    write_series(tmp_path / "cd", thin, stacked(8, 3.0), {"0018|1210": "H30s"})
-    write_series(tmp_path / "cd", thick, stacked(6), other)
+def test_of_several_series_one_is_chosen_with_a_click(
+    tab: Tab, served: Served, picture: Picture, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "cd", head_hu(), stacked(6), {"0018|1210": "H30s", "0020|0011": "2"})
+    other = {"0020|000e": OTHER_UID, "0020|0011": "7", "0018|0010": "yes"}
+    write_series(tmp_path / "cd", head_hu(seed=1)[:1], stacked(1), other)
     shutil.make_archive(str(tmp_path / "cd"), "zip", tmp_path / "cd")
+    first, second = "Series 2: 6 slices 5 mm apart, kernel H30s", "Series 7: 1 slice, with contrast agent"
+
+    def kept() -> set[Path]:
+        return {file for file in served.log.parent.rglob("ichhpinet-*/**/*") if file.is_file()}
+
     page = tab()
     page.get_by_role("heading", name="Open a head CT").wait_for()
-    for choice in ("None of them", "6 slices 5 mm apart, kernel H60s"):
+    before = kept()
+    for last in (False, True):
         page.locator("#open-file").set_input_files(tmp_path / "cd.zip")
         page.get_by_role("heading", name="Which series?").wait_for()
-        assert page.locator(".one-series").all_inner_texts() == [
-            "8 slices 3 mm apart, kernel H30s",
-            "6 slices 5 mm apart, kernel H60s",
-        ]
-        picture(page, "45-which-series")
-        page.get_by_role("button", name=choice).click()
-        if choice == "None of them":
+        assert page.evaluate("document.activeElement.id") == "series-title", "a screen reader says the question"
+        assert page.locator(".one-series").all_inner_texts() == [first, second]
+        assert len(kept() - before) >= 7
+        if not last:
+            picture(page, "45-which-series")
+            page.get_by_role("button", name="None of them").click()
             page.get_by_role("heading", name="Open a head CT").wait_for()
+            assert not kept() - before
+    page.get_by_role("button", name=second).click()
+    page.get_by_role("alert").wait_for()
+    assert "it must have at least 2" in said(page) and page.locator(".one-series").count() == 2, "the others stay"
+    page.get_by_role("button", name=first).click()
     ready(page)
-    assert "× 6 ·" in state(page, "grid")
+    assert "× 6 ·" in state(page, "grid") and not kept() - before
 
 
 def until_a_place_is_free(page: Any) -> None:

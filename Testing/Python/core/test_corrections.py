@@ -38,6 +38,11 @@ def around(mm: float) -> torch.Tensor:
     return (z**2 + y**2 + x**2).sqrt() < mm
 
 
+def heed(probability: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """What is painted is the new strokes alone."""
+    return heeded(probability, before, new, new, SPACING)
+
+
 def missed_part(found: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Probability with a bleed about the stroke to which only `found` is given, and the bleed."""
     bleed = around(8.0)
@@ -50,7 +55,7 @@ def missed_part(found: float) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("found", [0.15, 0.3, 0.45])
 def test_what_was_missed_and_is_thought_unlikely_is_taken_where_a_stroke_points_at_it(found: float) -> None:
     probability, bleed = missed_part(found)
-    made = heeded(probability, uniform(0.0), one_stroke(0), SPACING)
+    made = heed(probability, uniform(0.0), one_stroke(0))
     free = bleed & ~one_stroke(0)[0]
     assert torch.equal(made[free] >= 0.5, torch.ones(int(free.sum()), dtype=torch.bool))
     assert not (made[~bleed] >= 0.5).any()
@@ -59,8 +64,8 @@ def test_what_was_missed_and_is_thought_unlikely_is_taken_where_a_stroke_points_
 
 def test_the_same_holds_for_what_was_too_much() -> None:
     probability, part = missed_part(0.3)
-    made = heeded(1 - probability, uniform(1.0), one_stroke(1), SPACING)
-    mirrored = 1 - heeded(probability, uniform(0.0), one_stroke(0), SPACING)
+    made = heed(1 - probability, uniform(1.0), one_stroke(1))
+    mirrored = 1 - heed(probability, uniform(0.0), one_stroke(0))
     assert torch.allclose(made, mirrored, atol=1e-5)
     assert not (made[part & ~one_stroke(1)[1]] >= 0.5).any()
 
@@ -68,20 +73,45 @@ def test_the_same_holds_for_what_was_too_much() -> None:
 @pytest.mark.parametrize(("kind", "before"), [(None, 0.0), (0, 1.0), (1, 0.0)])
 def test_where_no_stroke_contradicts_the_mask_nothing_moves(kind: int | None, before: float) -> None:
     probability, _ = missed_part(0.3)
-    assert torch.equal(heeded(probability, uniform(before), one_stroke(kind), SPACING), probability)
+    assert torch.equal(heed(probability, uniform(before), one_stroke(kind)), probability)
 
 
 def test_what_was_in_the_mask_does_not_move_with_what_was_missed() -> None:
     probability, bleed = missed_part(0.3)
     before = torch.where(torch.arange(WIDE[1])[None, :, None] > 32, 0.9, 0.0).expand(WIDE)
-    made = heeded(probability, before, one_stroke(0), SPACING)
+    made = heed(probability, before, one_stroke(0))
     assert torch.equal(made[before > 0.5], probability[before > 0.5])
     assert (made[bleed & (before < 0.5)] >= 0.5).sum() > 100
 
 
+def test_each_stroke_has_a_line_of_its_own() -> None:
+    far = (1, 56, 3)
+    faint, bleed = missed_part(0.3)
+    both = one_stroke(0)
+    both[0][far] = True
+    sure = torch.zeros(WIDE, dtype=torch.bool)
+    sure[0:3, 48:, 0:8] = True  # a larger bleed, of which the network is sure
+    probability = torch.where(sure, 0.95, faint)
+    alone = heed(probability, uniform(0.0), one_stroke(0))
+    made = heed(probability, uniform(0.0), both)
+    assert (made[bleed] >= 0.5).all() and torch.allclose(made[bleed], alone[bleed], atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["heeded", "steadied"])
+def test_a_long_work_can_be_ended(rule: str) -> None:
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        if rule == "heeded":
+            heeded(uniform(0.3), uniform(0.0), one_stroke(0), one_stroke(0), SPACING, end)
+        else:
+            steadied(uniform(0.3), uniform(0.0), one_stroke(0), SPACING, end)
+
+
 def test_a_line_goes_no_lower_than_its_least() -> None:
     probability, bleed = missed_part(LEAST_LINE / 2)
-    assert not (heeded(probability, uniform(0.0), one_stroke(0), SPACING)[bleed] >= 0.5).any()
+    assert not (heed(probability, uniform(0.0), one_stroke(0))[bleed] >= 0.5).any()
 
 
 @settings(max_examples=50, deadline=None)
@@ -91,10 +121,12 @@ def test_missed_strokes_only_add_and_others_only_take_away(seed: int) -> None:
     now, before = (torch.rand(5, 14, 12, generator=random) for _ in range(2))
     new = torch.rand(2, 5, 14, 12, generator=random) < 0.02
     new[1] &= ~new[0]
-    made = heeded(now, before, new, (4.0, 3.0, 3.0))
+    old = torch.rand(2, 5, 14, 12, generator=random) < 0.1
+    made = heeded(now, before, new, old | new, (4.0, 3.0, 3.0))
     outside = before < 0.5
     assert (made[outside] >= now[outside] - 1e-5).all() and (made[~outside] <= now[~outside] + 1e-5).all()
-    assert torch.equal(made[new.any(0)], now[new.any(0)]), "what is painted is said by the paint"
+    painted = (old | new).any(0)
+    assert torch.equal(made[painted], now[painted]), "what is painted is said by the paint"
 
 
 # -- far from them -----------------------------------------------------------------------------------------------------

@@ -119,17 +119,18 @@ def test_two_different_slices_at_one_place_are_refused_by_name(series: Path) -> 
 
 
 def test_several_series_are_listed_with_a_way_to_choose(series: Path) -> None:
-    write_series(series, head_hu(seed=1)[:4], stacked(4), {**OTHER_SERIES, "0018|1210": "H30s"})
+    write_series(series, head_hu(seed=1)[:4], stacked(4), {**OTHER_SERIES, "0018|1210": "H30s", "0018|0010": "Iohexol"})
     message = (
         r"^ct holds 2 CT series \(1: 6 slices 5 mm apart, UID \.\.\.11111111; 2: 4 slices 5 mm apart, kernel H30s, "
-        r"UID \.\.\.22222222\); choose one with series= \(--series\): its number or UID$"
+        r"with contrast agent, UID \.\.\.22222222\); choose one with series= \(--series\): its number or UID$"
     )
     with pytest.raises(SeveralSeries, match=message) as caught:
         read_volume(series)
-    assert [(one.uid, one.slices, one.step_mm, one.kernel) for one in caught.value.choices] == [
-        (SERIES_UID, 6, 5.0, ""),
-        (OTHER_UID, 4, 5.0, "H30s"),
+    assert [(one.uid, one.number, one.slices, one.step_mm, one.kernel) for one in caught.value.choices] == [
+        (SERIES_UID, 0, 6, 5.0, ""),
+        (OTHER_UID, 7, 4, 5.0, "H30s"),
     ]
+    assert "Iohexol" not in str(caught.value), "what was given is the patient's"
 
 
 def test_series_whose_slices_all_lie_at_one_place_are_listed_too(series: Path) -> None:

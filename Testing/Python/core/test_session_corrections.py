@@ -76,17 +76,15 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
 
 
 class Forgetful(QuickPredictor):
-    """Counts how often it is asked to keep something of the last round, and then keeps nothing of either."""
+    """Counts how often corrections are heeded, and how often something of the last round is kept: then nothing is."""
 
     asked = heeded = 0
 
-    def heed(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, spacing_mm: object) -> Any:
-        """Counted, and nothing moved."""
+    def _heed(self, probability: torch.Tensor, *_: Any) -> torch.Tensor:
         self.heeded += 1
         return probability
 
-    def steady(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, spacing_mm: object) -> Any:
-        """All zero."""
+    def _steady(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, *_: Any) -> torch.Tensor:
         assert probability.shape == previous.shape == new.shape[1:]
         self.asked += 1
         return torch.zeros_like(probability)

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ichhpinet.checkpoint import load_checkpoint
+    from ichhpinet.corrections import RULES_VERSION
     from ichhpinet.errors import InputError
     from ichhpinet.resources import bundled_weights
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = [WHOLE, *(arguments.without or [name for name in PARTS if name != WHOLE])]
     contestants = {}
     for name in chosen:
-        setup = Setup(arguments.rounds, identity=f"{checkpoint.digest} {name}")
+        setup = Setup(arguments.rounds, identity=f"{checkpoint.digest} rules {RULES_VERSION} {name}")
         contestants[name] = Contestant(
             Reduced(checkpoint, arguments.device, name), arguments.out / f"{name}.csv", setup
         )

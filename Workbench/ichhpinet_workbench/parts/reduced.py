@@ -8,11 +8,11 @@ what is lost is the most that the part can bring.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint
-from ichhpinet.corrections import Spacing
 from ichhpinet.decision import lean
 from ichhpinet.predictor import Predictor
 
@@ -29,13 +29,11 @@ class Reduced(Predictor):
         if part == "head":
             self._network.boundary = None
 
-    def heed(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
-        """As the predictor's, where that is not what is taken out."""
-        return probability if self._part == "heed" else super().heed(probability, previous, new, spacing_mm)
+    def _heed(self, probability: Tensor, *rest: Any) -> Tensor:
+        return probability if self._part == "heed" else super()._heed(probability, *rest)
 
-    def steady(self, probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing) -> Tensor:
-        """As the predictor's, where that is not what is taken out."""
-        return probability if self._part == "steady" else super().steady(probability, previous, new, spacing_mm)
+    def _steady(self, probability: Tensor, *rest: Any) -> Tensor:
+        return probability if self._part == "steady" else super()._steady(probability, *rest)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)

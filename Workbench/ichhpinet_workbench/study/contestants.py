@@ -51,7 +51,7 @@ class Contestant:
         return self.source.replace(FOLD, str(fold))
 
     def identity(self, fold: int) -> str:
-        """What would make its figures other figures: the weights' SHA-256, or the line itself.
+        """What would make its figures other figures: the weights' SHA-256 and our rules, or the line itself.
 
         Raises InputError where the weights are not there.
         """
@@ -59,9 +59,11 @@ class Contestant:
             self.predictor(fold)  # says what the line lacks, or that there is no such object
         if self.kind != WEIGHTS:
             return f"{self.kind}:{self.source_of(fold)}"
+        from ichhpinet.corrections import RULES_VERSION  # brings torch: not before a figure is asked for
+
         path = weights_path(self.source_of(fold))
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return f"{hashlib.sha256(path.read_bytes()).hexdigest()} rules {RULES_VERSION}"
         except OSError:
             raise InputError(f"{self.name}: {path.name} of fold {fold} cannot be read; train that fold first") from None
 

@@ -11,7 +11,7 @@ from ..regions import components
 
 DYED = 0.5  # share of crops
 FACTOR = (0.35, 1.6)  # of the contrast over the brain beside it
-LEAST_HU = 4.0  # of contrast: fainter blood stays as it is, and none is made so faint
+LEAST_HU = 4.0  # of contrast: fainter blood stays as it is, and none is made fainter than this, in no place
 PATCHES, PATCH_HU = (3, 6, 6), (0.0, 4.0)  # slow changes over the crop, and their sd
 BRAIN_HU, BRAIN_VOXELS = (15.0, 50.0), 500  # what counts as brain, and how much of it must be there
 WHOLE, WHOLE_VOXELS = 0.9, 10  # share of blood from which a voxel's HU are the blood's, and how many are needed
@@ -33,14 +33,13 @@ def dyed(hu: Tensor, share: Tensor, rng: np.random.Generator) -> Tensor:
     slow = torch.from_numpy(rng.standard_normal((1, 1, *PATCHES), dtype=np.float32))
     patches = F.interpolate(slow, hu.shape, mode="trilinear")[0, 0] * float(rng.uniform(*PATCH_HU))
     labels, sizes = components((share > 0).numpy())
-    added = torch.zeros(len(sizes) + 1)
-    changed = torch.zeros(len(sizes) + 1)
+    added, least = torch.zeros(len(sizes) + 1), torch.zeros(len(sizes) + 1)
     for label in range(1, len(sizes) + 1):
         inside = hu[torch.from_numpy(labels == label) & (share > WHOLE)]
         factor = float(rng.uniform(*FACTOR))
         contrast = float(inside.mean()) - tissue if len(inside) >= WHOLE_VOXELS else 0.0
         if contrast > LEAST_HU:
-            added[label] = max(LEAST_HU, factor * contrast) - contrast
-            changed[label] = 1.0
+            added[label], least[label] = (factor - 1) * contrast, LEAST_HU - contrast
     places = torch.from_numpy(labels).long()
-    return hu + share * (added[places] + changed[places] * patches)
+    changed = (added[places] + patches).maximum(least[places])
+    return hu + share * torch.where(least[places] < 0, changed, 0.0)

@@ -29,7 +29,7 @@ from .maps import Map, peer_maps, uncertainty_maps
 from .measures import Calibration, error_auc, in_head, near_border
 from .sheet import draw_maps
 
-UNCERTAINTY_VERSION = 3
+UNCERTAINTY_VERSION = 4
 Progress = Callable[[float, str], object]
 Row = dict[str, Any]
 
