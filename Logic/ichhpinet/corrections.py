@@ -1,4 +1,4 @@
-"""What a correction changes: near its strokes the line is drawn anew, far from them the last round stays in part."""
+"""What a correction asks for: near its strokes the line is drawn anew."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ichhpinet.decision import lean
@@ -15,10 +14,6 @@ from ichhpinet.itk import simpleitk
 RULES_VERSION = 2  # raised whenever the same weights and strokes give another mask: figures are kept by it
 HEEDED_MM = 15.0  # how far around a stroke on what was wrong the line is drawn anew; it fades over half as much again
 LEAST_LINE = 0.1  # of the threshold there
-STAYS = 0.4  # of the last round, in logits, where no stroke asks for a change
-ASKED_MM = 20.0  # how far around a stroke on what was wrong the change that it asks for is free
-LEAST_CHANGE = 1 / 512  # of probability: less is no change, kept as it is in bytes
-SUREST = 1 / 512  # what was kept as 0 or 1 was this near to it
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
 Spacing = tuple[float, float, float]
@@ -62,27 +57,6 @@ def heeded(
     return made
 
 
-def steadied(
-    probability: Tensor, previous: Tensor, new: Tensor, spacing_mm: Spacing, between: Between = lambda: None
-) -> Tensor:
-    """A round in which what its strokes ask for changes at once, and everything else part of the way only.
-
-    Paint on what was missed asks for more blood around it, paint on what was too much for less. A round sees the whole
-    head anew; what else it changes, it changes for the worse nearly as often as for the better, and a mean with the
-    round before does less harm.
-
-    Takes and returns what `heeded` does; the result lies between the two rounds.
-    """
-    missed, extra = new[0] & (previous < 0.5), new[1] & (previous >= 0.5)
-    change = probability - previous
-    asked = torch.where(change > 0, _around(missed, spacing_mm, between), _around(extra, spacing_mm, between))
-    held = (change.abs() > LEAST_CHANGE) & ~asked
-    before, now = torch.logit(previous[held], SUREST), torch.logit(probability[held], NO_LESS)
-    made = probability.clone()
-    made[held] = torch.sigmoid(torch.lerp(now, before, STAYS))
-    return made
-
-
 def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> list[tuple[Box, Tensor]]:
     """The connected strokes of (d, h, w) bool: for each a box with this much around it, and the stroke in it, bool."""
     whole = _box(voxels, 0.0, spacing_mm)
@@ -98,23 +72,6 @@ def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> list[tupl
         if box is not None:
             found.append((box, labels[box] == label))
     return found
-
-
-def _around(voxels: Tensor, spacing_mm: Spacing, between: Between) -> Tensor:
-    """(d, h, w) bool: within ASKED_MM of (d, h, w) bool along each axis."""
-    wide, box = torch.zeros_like(voxels), _box(voxels, ASKED_MM, spacing_mm)
-    if box is None:
-        return wide
-    near = voxels[box]
-    for axis, mm in enumerate(spacing_mm):
-        between()
-        steps, length = int(ASKED_MM / mm), near.shape[axis]
-        count = F.pad(near.movedim(axis, -1).to(torch.int32).cumsum(-1), (1, 0))
-        place = torch.arange(length)
-        upper, lower = (place + steps + 1).clamp(max=length), (place - steps).clamp(min=0)
-        near = (count[..., upper] > count[..., lower]).movedim(-1, axis)
-    wide[box] = near
-    return wide
 
 
 def _box(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> Box | None:

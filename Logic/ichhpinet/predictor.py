@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import heeded, steadied
+from ichhpinet.corrections import heeded
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -201,34 +201,24 @@ class Predictor:
         painted[0] = own
         return replace(look(encoded, own.flatten(1).any(1), 0.7, 0.3), memory=memory)
 
-    def settle(
+    def heed(
         self,
         arrays: RoundArrays,
         previous: Tensor,
         new: Tensor,
         painted: Tensor,
         grid: WorkingGrid,
-        steady: bool,
-        tick: Callable[[], None],
+        between: Callable[[], None],
     ) -> RoundArrays:
-        """A round after others: its corrections heeded, and, where `steady`, the rest held (`corrections`).
+        """A round after another one, with its corrections heeded (`corrections`).
 
         previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and all so far.
         """
-        made = self._heed(arrays.probability, previous, new, painted, grid.spacing_mm, tick)
-        if steady:
-            made = self._steady(made, previous, new, grid.spacing_mm, tick)
+        made = heeded(arrays.probability, previous, new, painted, grid.spacing_mm, between)
         return replace(arrays, probability=made)
 
-    def _heed(self, *given: Any) -> Tensor:
-        """`corrections.heeded`. A method, for the workbench to take it out, as the next ones are."""
-        return heeded(*given)
-
-    def _steady(self, *given: Any) -> Tensor:
-        return steadied(*given)
-
     def _line(self, logits: Tensor, boldness: float) -> float:
-        """What to add to the logits, so that 0.5 is where the mask ends."""
+        """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""
         return lean(logits) + boldness
 
 

@@ -145,9 +145,8 @@ class Session:
             arrays = self._predictor.compute_proposal(self._encoded, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
-        if before is not None:  # of a proposal nothing needs to stay
-            settle = partial(tick, 0.97)
-            arrays = self._predictor.settle(arrays, previous, new, painted, grid, bool(before.corrected), settle)
+        if before is not None:
+            arrays = self._predictor.heed(arrays, previous, new, painted, grid, partial(tick, 0.97))
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))

@@ -63,9 +63,9 @@ class ProbedPredictor(Predictor):
         self.seen = Seen(encoded, arrays, painted, touched, volume, slices, converted)
         return arrays
 
-    def settle(self, *given: Any) -> RoundArrays:
+    def heed(self, *given: Any) -> RoundArrays:
         """As Predictor's; what was seen is what the session keeps."""
-        arrays = super().settle(*given)
+        arrays = super().heed(*given)
         if self.seen is not None:
             self.seen = replace(self.seen, arrays=arrays)
         return arrays

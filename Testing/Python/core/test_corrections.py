@@ -1,22 +1,16 @@
-"""Near its strokes a correction draws the line anew; far from them, what it does not ask for stays in part."""
+"""Near its strokes a correction draws the line anew."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_CHANGE, LEAST_LINE, STAYS, heeded, steadied
+from ichhpinet.corrections import HEEDED_MM, LEAST_LINE, heeded
 
 SPACING = (5.0, 1.0, 2.0)
 WIDE = (9, 60, 30)  # 45 x 60 x 60 mm
-
-
-def logit(probability: float) -> float:
-    return math.log(probability / (1 - probability))
 
 
 def one_stroke(kind: int | None) -> torch.Tensor:
@@ -47,9 +41,6 @@ def missed_part(found: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Probability with a bleed about the stroke to which only `found` is given, and the bleed."""
     bleed = around(8.0)
     return torch.where(bleed, found, 0.01), bleed
-
-
-# -- near the strokes --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("found", [0.15, 0.3, 0.45])
@@ -98,16 +89,12 @@ def test_each_stroke_has_a_line_of_its_own() -> None:
     assert (made[free] >= 0.5).all() and torch.allclose(made[free], alone[free], atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", ["heeded", "steadied"])
-def test_a_long_work_can_be_ended(rule: str) -> None:
+def test_a_long_work_can_be_ended() -> None:
     def end() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        if rule == "heeded":
-            heeded(uniform(0.3), uniform(0.0), one_stroke(0), one_stroke(0), SPACING, end)
-        else:
-            steadied(uniform(0.3), uniform(0.0), one_stroke(0), SPACING, end)
+        heeded(uniform(0.3), uniform(0.0), one_stroke(0), one_stroke(0), SPACING, end)
 
 
 def test_a_line_goes_no_lower_than_its_least() -> None:
@@ -128,40 +115,3 @@ def test_missed_strokes_only_add_and_others_only_take_away(seed: int) -> None:
     assert (made[outside] >= now[outside] - 1e-5).all() and (made[~outside] <= now[~outside] + 1e-5).all()
     painted = (old | new).any(0)
     assert torch.equal(made[painted], now[painted]), "what is painted is said by the paint"
-
-
-# -- far from them -----------------------------------------------------------------------------------------------------
-
-
-def test_what_no_stroke_asks_for_goes_part_of_the_way() -> None:
-    part = torch.sigmoid(torch.tensor((1 - STAYS) * logit(0.9) + STAYS * logit(0.2)))
-    assert torch.allclose(steadied(uniform(0.9), uniform(0.2), one_stroke(None), SPACING), uniform(float(part)))
-
-
-@pytest.mark.parametrize(("kind", "before", "after"), [(0, 0.2, 0.9), (1, 0.9, 0.2)])
-def test_what_a_correction_asks_for_is_free_around_it_and_nowhere_else(kind: int, before: float, after: float) -> None:
-    made = steadied(uniform(after), uniform(before), one_stroke(kind), SPACING)
-    free = made == after
-    z, y, x = (int(ASKED_MM / mm) for mm in SPACING)
-    expected = torch.zeros(WIDE, dtype=torch.bool)
-    expected[4 - z : 5 + z, 30 - y : 31 + y, 15 - x : 16 + x] = True
-    assert torch.equal(free, expected)
-
-
-@pytest.mark.parametrize(("kind", "before", "after"), [(0, 0.7, 0.2), (1, 0.3, 0.9), (0, 0.7, 0.9), (1, 0.3, 0.2)])
-def test_a_stroke_asks_for_nothing_the_other_way_nor_where_it_agrees(kind: int, before: float, after: float) -> None:
-    assert not (steadied(uniform(after), uniform(before), one_stroke(kind), SPACING) == after).any()
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_a_steadied_round_lies_between_the_two_and_keeps_what_is_certain(seed: int) -> None:
-    random = torch.Generator().manual_seed(seed)
-    now, before = (torch.sigmoid(8 * torch.randn(6, 12, 10, generator=random)) for _ in range(2))
-    before = (before * 255).round() / 255
-    before[0], now[0] = 0.0, 0.0
-    new = torch.rand(2, 6, 12, 10, generator=random) < 0.01
-    made = steadied(now, before, new, (4.0, 9.0, 9.0))
-    low, high = torch.minimum(now, before), torch.maximum(now, before)
-    assert ((made >= low - LEAST_CHANGE) & (made <= high + LEAST_CHANGE)).all()
-    assert not made[0].any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from core.engine import QuickPredictor, small_ct, stroke
 from ichhpinet.decision import BOLDEST
 from ichhpinet.memory import RoundState
 from ichhpinet.networks import Memory
-from ichhpinet.predictor import Predictor
+from ichhpinet.predictor import Predictor, RoundArrays
 from ichhpinet.session import Session
 from ichhpinet.sessionfile import read_session
 from ichhpinet.volume import CTVolume
@@ -75,32 +76,19 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
     assert torch.equal(plain.memory.masks, bold.memory.masks)
 
 
-class Forgetful(QuickPredictor):
-    """Counts how often corrections are heeded, and how often something of the last round is kept: then nothing is."""
+class Mute(QuickPredictor):
+    """Where corrections are heeded nothing is left but what is painted."""
 
-    asked = heeded = 0
-
-    def _heed(self, probability: torch.Tensor, *_: Any) -> torch.Tensor:
-        self.heeded += 1
-        return probability
-
-    def _steady(self, probability: torch.Tensor, previous: torch.Tensor, new: torch.Tensor, *_: Any) -> torch.Tensor:
-        assert probability.shape == previous.shape == new.shape[1:]
-        self.asked += 1
-        return torch.zeros_like(probability)
+    def heed(self, arrays: RoundArrays, previous: torch.Tensor, new: torch.Tensor, *_: Any) -> RoundArrays:
+        assert arrays.probability.shape == previous.shape == new.shape[1:]
+        return replace(arrays, probability=torch.zeros_like(previous))
 
 
-def test_a_round_after_corrections_keeps_part_of_the_last_one_and_one_after_a_proposal_none(ct: CTVolume) -> None:
-    predictor = Forgetful()
-    session = predictor.open(ct)
-    session.propose()
-    assert predictor.heeded == 0
-    first = session.refine(hp.Scribbles(stroke((2, 7, 7))))
-    assert np.count_nonzero(first.probability) > 2 and (predictor.heeded, predictor.asked) == (1, 0)
-    second = session.refine(hp.Scribbles(stroke((2, 1, 1))))
-    assert np.count_nonzero(second.probability) == 2 and (predictor.heeded, predictor.asked) == (2, 1), (
-        "what was painted, and nothing else"
-    )
+def test_corrections_are_heeded_in_every_round_but_the_first(ct: CTVolume) -> None:
+    session = Mute().open(ct)
+    assert np.count_nonzero(session.propose().probability) > 2
+    for number, voxel in enumerate(((2, 7, 7), (2, 1, 1)), start=1):
+        assert np.count_nonzero(session.refine(hp.Scribbles(stroke(voxel))).probability) == number
 
 
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:

@@ -33,5 +33,4 @@ PARTS = {
     "lean": Part("without the line of greatest expected Dice"),
     "boldness": Part("without the line that moves with corrections"),
     "heed": Part("without the line drawn anew near corrections"),
-    "steady": Part("without what stays of the last round where no stroke asks for a change"),
 }

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint
 from ichhpinet.decision import lean
-from ichhpinet.predictor import Predictor
+from ichhpinet.predictor import Predictor, RoundArrays
 
 from .names import PARTS, WHOLE
 
@@ -29,11 +29,9 @@ class Reduced(Predictor):
         if part == "head":
             self._network.boundary = None
 
-    def _heed(self, probability: Tensor, *rest: Any) -> Tensor:
-        return probability if self._part == "heed" else super()._heed(probability, *rest)
-
-    def _steady(self, probability: Tensor, *rest: Any) -> Tensor:
-        return probability if self._part == "steady" else super()._steady(probability, *rest)
+    def heed(self, arrays: RoundArrays, *rest: Any) -> RoundArrays:
+        """As the predictor's, where that is not what is taken out."""
+        return arrays if self._part == "heed" else super().heed(arrays, *rest)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)
