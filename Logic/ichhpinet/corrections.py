@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def heeded(
     for strokes, wrong, sign in ((new[0], ~inside, 1.0), (new[1], inside, -1.0)):
         for box, stroke in _strokes(strokes & wrong, 1.5 * HEEDED_MM, spacing_mm):
             between()
-            distance, asked = _distance_mm(stroke, spacing_mm), (wrong & bare)[box]
+            distance, asked = _distance_mm(stroke, spacing_mm), wrong[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
             moved = lean(logits[asked & (distance < HEEDED_MM)], LEAST_LINE)
             fade = ((1.5 * HEEDED_MM - distance) / (0.5 * HEEDED_MM)).clamp(0, 1) * asked
@@ -57,32 +58,25 @@ def heeded(
     return made
 
 
-def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> list[tuple[Box, Tensor]]:
+def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor]]:
     """The connected strokes of (d, h, w) bool: for each a box with this much around it, and the stroke in it, bool."""
-    whole = _box(voxels, 0.0, spacing_mm)
-    if whole is None:
-        return []
+    if not bool(voxels.any()):
+        return
     sitk = simpleitk()
-    image = sitk.GetImageFromArray(voxels[whole].numpy().astype(np.uint8))
-    labels = torch.zeros(voxels.shape, dtype=torch.int64)
-    labels[whole] = torch.from_numpy(sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True)).astype(np.int64))
-    found = []
-    for label in range(1, int(labels.max()) + 1):
-        box = _box(labels == label, margin_mm, spacing_mm)
-        if box is not None:
-            found.append((box, labels[box] == label))
-    return found
+    labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
+    numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
+    margin = [int(margin_mm / mm) for mm in spacing_mm]
+    for label, (low, size) in boxes.items():
+        z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
+        yield (z, y, x), numbered[z, y, x] == label
 
 
-def _box(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> Box | None:
-    """What holds every voxel of (d, h, w) bool that is set, and this much around; None where none is."""
-    found = torch.nonzero(voxels)
-    if not len(found):
-        return None
-    low, high = found.min(0).values.tolist(), found.max(0).values.tolist()
-    steps = [int(margin_mm / mm) for mm in spacing_mm]
-    z, y, x = (slice(max(0, a - n), b + n + 1) for a, b, n in zip(low, high, steps))
-    return z, y, x
+def _bounds(sitk: Any, labels: Any) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Of each label, where its box begins and how long it is, (z, y, x)."""
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(labels)
+    found = {label: shape.GetBoundingBox(label) for label in shape.GetLabels()}
+    return {label: (box[2::-1], box[:2:-1]) for label, box in found.items()}
 
 
 def _distance_mm(voxels: Tensor, spacing_mm: Spacing) -> Tensor:
