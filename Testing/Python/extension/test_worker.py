@@ -93,14 +93,19 @@ def test_a_process_gives_the_rounds_that_the_same_engine_gives_here(
         assert np.array_equal(rounds.round_mask(one, volume), rounds.round_mask(same, here))
 
 
-def test_an_engine_that_dies_is_reported_and_the_next_round_goes_on_from_the_last(
-    in_process: ICHHPINetLogic, volume: Any
-) -> None:
+def kill_after_a_round(in_process: ICHHPINetLogic, volume: Any) -> None:
+    """A round, another stroke, and the engine's process is gone."""
     paint(in_process, volume, FOREGROUND_ID, FIRST)
     refine(in_process, volume)
     paint(in_process, volume, FOREGROUND_ID, SECOND)
     in_process.worker._process.kill()
     in_process.worker._process.join()
+
+
+def test_an_engine_that_dies_is_reported_and_the_next_round_goes_on_from_the_last(
+    in_process: ICHHPINetLogic, volume: Any
+) -> None:
+    kill_after_a_round(in_process, volume)
     one = refine(in_process, volume)
     assert (one.number, one.parent) == (2, 1) and in_process.worker.starts == 2
 
@@ -123,11 +128,7 @@ def test_an_engine_that_dies_mid_round_fails_that_round_alone(in_process: ICHHPI
 def test_an_engine_that_dies_as_it_is_written_to_fails_that_round_alone(
     in_process: ICHHPINetLogic, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paint(in_process, volume, FOREGROUND_ID, FIRST)
-    refine(in_process, volume)
-    paint(in_process, volume, FOREGROUND_ID, SECOND)
-    in_process.worker._process.kill()
-    in_process.worker._process.join()
+    kill_after_a_round(in_process, volume)
     with monkeypatch.context() as nobody_knows_yet:
         nobody_knows_yet.setattr(Worker, "alive", True)
         in_process.worker.forget("another")

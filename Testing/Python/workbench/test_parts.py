@@ -19,7 +19,7 @@ from ichhpinet_workbench.parts import command
 from ichhpinet_workbench.parts.names import PARTS, WHOLE
 from ichhpinet_workbench.parts.reduced import Reduced
 
-SHAPE = (9, 40, 40)
+SHAPE = (13, 40, 40)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def shipped() -> Checkpoint:
 
 
 def second_round(predictor: Predictor) -> np.ndarray:
-    """Probability after two rounds on a block of blood in noise."""
+    """Probability after two rounds on a block of blood in noise; the second takes some of it away."""
     hu = np.full(SHAPE, 33.0, np.float32) + np.random.default_rng(0).normal(0, 4, SHAPE).astype(np.float32)
-    hu[2:8, 10:26, 10:26] += 25
-    first, second, outside = (np.zeros(SHAPE, bool) for _ in range(3))
-    first[4, 14:18, 12:24] = second[7, 16, 12:24] = outside[4, 30, 5:35] = True
+    hu[2:11, 10:26, 10:26] += 25
+    first, second, outside, extra = (np.zeros(SHAPE, bool) for _ in range(4))
+    first[3, 14:18, 12:24] = second[5, 16, 12:24] = outside[3, 30, 5:35] = extra[5, 21:24, 12:24] = True
     session = predictor.open(CTVolume.from_array(hu, (5.0, 1.0, 1.0)))
     session.refine(Scribbles(first, outside))
-    return np.asarray(session.refine(Scribbles(second)).probability)
+    return np.asarray(session.refine(Scribbles(second, extra)).probability)
 
 
 @pytest.fixture(scope="module")
