@@ -162,6 +162,7 @@ class Page:
                 return
             if offer is not None:
                 _delete(offer.uploaded)
+                offer = None  # whatever fails from here on, there is nothing left to choose from
             if self._reading is mine:
                 self._show_case(found)
                 if then is not None:
