@@ -31,7 +31,10 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """What makes a plan: recipe, data, machine."""
     parser.add_argument("--out", type=Path, required=True, help="the run's folder: log, checkpoints, best weights")
     parser.add_argument("--config", type=Path, help="a plan in JSON; options given here overrule it")
-    parser.add_argument("--recipe", help="compact (what ships, the default), paper (the published one) or tiny")
+    parser.add_argument(
+        "--recipe",
+        help="compact (what ships, the default), further (goes on from --start), paper (the published one) or tiny",
+    )
     parser.add_argument("--model", help="another model than the recipe's: compact, paper, tiny, or a peer's name")
     parser.add_argument("--start", type=Path, help="weights to begin with, to tune them or go on (fresh ones)")
     parser.add_argument("--minutes", type=float, help="training time in all, resumed parts included; of each fold")
@@ -110,11 +113,12 @@ def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int |
     from .training.finish import finish
     from .training.loop import Trainer
 
+    start = plan.begin()
     trainer = Trainer(
         plan.recipe,
         folder,
         supply=supply,
-        start=plan.begin(),
+        start=start,
         engine=engine,
         snapshots=plan.snapshots,
         validate_minutes=plan.validate_minutes,
@@ -122,7 +126,8 @@ def train(plan: Plan, folder: Path, supply: Supply, engine: Engine, steps: int |
     trainer.run(steps)
     if engine.is_first:
         if trainer.done:
-            finish(plan.recipe, folder, supply, engine.device, trainer.step, engine.is_half)
+            weights = None if start is None else start.weights
+            finish(plan.recipe, folder, supply, engine.device, trainer.step, engine.is_half, weights)
         digest = export(folder, folder / WEIGHTS_NAME)
         logging.getLogger(__name__).info("%s: SHA-256 %s", WEIGHTS_NAME, digest)
         _draw(folder, supply)

@@ -15,6 +15,7 @@ from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.networks.boundary import BoundaryHead
 from ichhpinet_workbench.training import border, finish, pool, selection
 from ichhpinet_workbench.training.border import BorderTrainer, Sample, border_loss, judge, play
+from ichhpinet_workbench.training.checkpoints import load_state
 from ichhpinet_workbench.training.export import export
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.pool import Pool
@@ -161,6 +162,19 @@ def test_a_finished_run_ships_the_head_that_was_trained_last_and_is_not_finished
     assert shipped.weights["boundary.last.weight"].any()
     assert shipped.training["selection"]["averaged"] >= 1
     assert "border_after" in shipped.training["selection"]
+
+
+def test_a_share_of_the_weights_before_stays_in_those_that_ship(tmp_path: Path) -> None:
+    start = {name: torch.zeros_like(value) for name, value in tiny_network().state_dict().items()}
+    recipe, supply = replace(TOY, minutes=0.02, before=0.25), Toys()
+    trainer = Trainer(recipe, tmp_path, supply=supply)
+    trainer.run()
+    finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step, start=start)
+    export(tmp_path, tmp_path / "weights.pt")
+    shipped, learned = load_checkpoint(tmp_path / "weights.pt").weights, load_state(tmp_path / "best")["network"]
+    for name, value in learned.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(shipped[name].float(), 0.75 * value.float(), rtol=2e-3, atol=1e-6)
 
 
 def test_the_preset_that_ships_trains_its_border() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from ichhpinet.errors import InputError
 from ichhpinet.networks import ModelConfig
+from ichhpinet.resources import bundled_weights
 from ichhpinet_workbench import train as command
 from ichhpinet_workbench.peers.registry import PEERS as REGISTERED
 from ichhpinet_workbench.training.networks import PEERS
@@ -43,6 +44,9 @@ PEER = {"model": "monai-unet"}
         ({"changes": {"switches": {"wings": 2}}}, "wings is not a field of ModelConfig"),
         ({"changes": {"model": "monai-unet", "switches": {"wings": 2}}}, "wings is not a field of PeerConfig"),
         ({"changes": {"switches": {"volume_only": True, "slice_only": True}}}, "both set"),
+        ({"changes": {"hard": -0.1}}, "hard is -0.1; it must be between 0 and 1"),
+        ({"changes": {"before": 0.4}}, "before is 0.4; it must be 0 where a run starts from no weights"),
+        ({"recipe": "further"}, "before is 0.4; it must be 0 where a run starts from no weights"),
         ({"recipe": "huge"}, "recipe is 'huge'"),
         ({"precision": "8"}, "precision is '8'"),
         ({"devices": 0}, "devices is 0"),
@@ -106,6 +110,12 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content: str, says: s
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_preset_is_a_plan_that_can_be_meant(name: str) -> None:
     assert checked_recipe(RECIPES[name]) == RECIPES[name]
+
+
+def test_the_preset_that_goes_on_is_made_for_weights_of_the_one_that_ships(tmp_path: Path) -> None:
+    plan = make_plan({"recipe": "further", "start": str(bundled_weights())}, tmp_path)
+    start = plan.begin()
+    assert start is not None and plan.recipe.before > 0 and plan.recipe.hard > 0
 
 
 @pytest.mark.parametrize("model", PEERS)

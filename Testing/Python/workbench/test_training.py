@@ -17,7 +17,7 @@ from ichhpinet.checkpoint import Checkpoint, save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig
 from ichhpinet.preprocessing import normalise
-from ichhpinet_workbench.phantom import Phantom
+from ichhpinet_workbench.phantom import KINDS, Phantom
 from ichhpinet_workbench.regions import components
 from ichhpinet_workbench.training import checkpoints, loop, pool, selection
 from ichhpinet_workbench.training import partner as partner_module
@@ -40,7 +40,7 @@ CROP = (4, 32, 32)
 TOY = replace(RECIPES["tiny"], crop=CROP, minutes=60.0, pool=2)
 
 
-def toy_head(seed: int, pixel_mm: float = 1.0) -> Head:
+def toy_head(seed: int, pixel_mm: float = 1.0, **_: object) -> Head:
     """A head in a moment: brain with noise, two bleeds, air around."""
     rng = np.random.default_rng(seed)
     hu = np.full((6, 40, 40), -200.0)
@@ -98,7 +98,7 @@ def test_the_paper_recipe_ends_after_five_hundred_epochs_whatever_the_time_and_k
 
 def test_options_that_were_not_given_leave_the_recipe_alone_and_other_names_are_refused() -> None:
     assert named_recipe("compact", batch=None, seed=None) == RECIPES["compact"]
-    with pytest.raises(InputError, match="must be one of compact, paper, tiny"):
+    with pytest.raises(InputError, match="must be one of compact, further, paper, tiny"):
         named_recipe("huge")
 
 
@@ -140,13 +140,29 @@ def test_a_crop_larger_than_the_head_is_filled_with_air() -> None:
 
 def test_the_pool_renews_its_heads_and_never_draws_a_seed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm: seeds.append(seed) or toy_head(seed))
+    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm, **_: seeds.append(seed) or toy_head(seed))
     heads = Pool(3, 0, 100, 1.0)
     for _ in range(6):
         heads.batch(1, CROP, np.random.default_rng(0))
     assert len(seeds) == len(set(seeds)) == heads.made >= 3
     assert seeds[0] == 100
     assert len(heads._heads) <= 3
+
+
+def test_a_share_of_the_heads_holds_what_is_missed_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...] | None] = []
+    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm, kinds: asked.append(kinds) or toy_head(seed))
+    heads = Pool(2, 0, 50, 1.0, hard=0.5)
+    for _ in range(60):
+        heads.batch(1, CROP, np.random.default_rng(0))
+        heads._heads.pop()
+    drawn = [kinds for kinds in asked if kinds is None]
+    assert 15 < len(drawn) < len(asked) - 15
+    assert set(asked) - {None} == set(pool.HARD) and all(set(kinds) <= set(KINDS) for kinds in pool.HARD)
+    assert asked == [
+        pool.kinds_of(50 + number, 0.5) for number in range(len(asked))
+    ]  # a seed's head is always the same
+    assert not any(pool.kinds_of(seed, 0.0) for seed in range(100))
 
 
 def test_workers_do_not_outrun_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

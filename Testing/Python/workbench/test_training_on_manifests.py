@@ -162,7 +162,7 @@ def test_synthetic_heads_can_be_mixed_in(tmp_path: Path, monkeypatch: pytest.Mon
     from workbench.test_training import toy_head
 
     asked: list[int] = []
-    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm: asked.append(seed) or toy_head(seed))
+    monkeypatch.setattr(pool, "make_head", lambda seed, pixel_mm, **_: asked.append(seed) or toy_head(seed))
     tiny_set(tmp_path, 4, 2)
     line = ("--manifest", tmp_path / "manifest.json", "--folds", 1, "--synthetic-share", 0.5, "--workers", 0)
     run("--out", tmp_path / "run", *line, *SMALL, "--batch", 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,22 @@ def finished(folder: Path, step: int) -> Path:
     return folder / "finished" / f"step-{step}"
 
 
-def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, step: int, half: bool = True) -> None:
+def finish(
+    recipe: Recipe,
+    folder: Path,
+    supply: Supply,
+    device: torch.device,
+    step: int,
+    half: bool = True,
+    start: Weights | None = None,
+) -> None:
     """Nothing where the recipe asks for nothing, or where it is done already; a cut run goes on where it was.
 
-    half: the points are judged in mixed precision.
+    half: the points are judged in mixed precision. start: the weights that the run began with, None for fresh ones.
     """
     best, place = load_state(folder / "best"), finished(folder, step)
-    if best is None or not (recipe.soup or recipe.border.minutes) or load_state(place) is not None:
+    asked = recipe.soup or recipe.border.minutes or recipe.before
+    if best is None or not asked or load_state(place) is not None:
         return
     config = ModelConfig.from_dict(best["model"])
     network = HPINet(config).to(device).eval()
@@ -44,6 +53,8 @@ def finish(recipe: Recipe, folder: Path, supply: Supply, device: torch.device, s
     if state is None:
         weights, score, count = soup(network, best, folder, supply.selection(config), device, half)
         state = best | {"network": weights, "score": score, "averaged": count}
+        if recipe.before and start is not None:
+            state["network"] = mean([state["network"], start], (1 - recipe.before, recipe.before))
         save_state(place / "soup", state)
     network.load_state_dict(state["network"])
     if recipe.border.minutes and network.boundary is not None and not (config.volume_only or config.slice_only):
@@ -83,12 +94,16 @@ def soup(
     return mean(chosen), score, len(chosen)
 
 
-def mean(points: list[Weights]) -> dict[str, Tensor]:
-    """Of the same network's weights; what is no float (a counter) is the first's."""
-    first = points[0]
+def mean(points: Sequence[Weights], shares: Sequence[float] | None = None) -> dict[str, Tensor]:
+    """Of the same network's weights; what is no float (a counter) is the first's. shares: None counts all alike."""
+    parts = [1 / len(points)] * len(points) if shares is None else shares
     return {
-        name: torch.stack([point[name].float() for point in points]).mean(0) if value.is_floating_point() else value
-        for name, value in first.items()
+        name: sum(
+            (part * point[name].float().cpu() for part, point in zip(parts, points, strict=True)), torch.zeros(())
+        )
+        if value.is_floating_point()
+        else value
+        for name, value in points[0].items()
     }
 
 

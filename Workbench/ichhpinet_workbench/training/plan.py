@@ -39,7 +39,16 @@ LEAST = {  # what a number of a recipe must at least be
     "uses": 0,
     "soup": 0,
 }
-SHARES = ("average", "volume_first", "zero_stroke_start", "paper_points", "corrupt", "refuse")  # in [0, 1]
+SHARES = (
+    "average",
+    "volume_first",
+    "zero_stroke_start",
+    "paper_points",
+    "corrupt",
+    "refuse",
+    "hard",
+    "before",
+)  # in [0, 1]
 CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("adamw", "adam"), "model": (*OURS, *PEERS)}
 MAY_CHANGE = ("minutes", "steps", "workers", "pool", "uses")  # of a recipe, between the parts of one run
 
@@ -111,6 +120,8 @@ def make_plan(values: Mapping[str, Any], folder: Path = Path(".")) -> Plan:
         made = _place(name, value, folder) if name in PLACES else typed(name, getattr(plan, name), value)
         plan = replace(plan, **{name: made})
     _check_plan(plan)
+    if plan.start is None and recipe.before:
+        raise InputError(f"before is {recipe.before}; it must be 0 where a run starts from no weights: give start")
     if plan.start is not None:  # every part has learned already
         plan = replace(plan, recipe=replace(plan.recipe, volume_first=0.0))
     return replace(plan, folds=_folds(plan, values.get("folds", ALL_FOLDS)))

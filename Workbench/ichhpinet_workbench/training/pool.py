@@ -17,6 +17,8 @@ from ..phantom import generate
 from .crops import Batch, Head, batch_of, with_brain
 
 THICKNESS_MM = (2.0, 8.0)  # of a working slice: thinner ones are merged before the network sees them
+HARD = (("SDH",), ("SAH",), ("SDH", "SAH"), ("IPH", "SAH"), ("IVH",))  # what is missed most
+FIRST = 16  # heads to wait for: a run that began with four would begin by learning those
 FINE = 2  # heads are scanned on pixels this much smaller than the working ones, then averaged, as a real CT is
 
 
@@ -47,31 +49,44 @@ def _averaged(fine: np.ndarray) -> np.ndarray:
     return blocks.mean(axis=(2, 4), dtype=np.float32).astype(np.float16)
 
 
-def _work(seeds: range, pixel_mm: float, out: multiprocessing.Queue[Head]) -> None:
+def kinds_of(seed: int, hard: float) -> tuple[str, ...] | None:
+    """The bleeds of a training head: those of HARD in this share of the seeds, else None, and the generator draws."""
+    rng = np.random.default_rng((seed, 8))
+    return HARD[int(rng.integers(len(HARD)))] if rng.random() < hard else None
+
+
+def _work(seeds: range, pixel_mm: float, hard: float, out: multiprocessing.Queue[Head]) -> None:
     """A background process: one head after another, one thread."""
     end_with_parent()
     torch.set_num_threads(1)
     os.nice(5)  # the network comes first
     for seed in seeds:
-        out.put(make_head(seed, pixel_mm))
+        out.put(make_head(seed, pixel_mm, kinds=kinds_of(seed, hard)))
 
 
 class Pool:
     """`size` heads in memory; each batch first takes what the workers have finished, replacing the oldest.
 
     uses: crops taken of a head, on the mean, before it is replaced: workers idle rather than outrun the network.
-    alone: each head's brain is found, for a network that sees nothing else.
+    alone: each head's brain is found, for a network that sees nothing else. hard: share of heads with HARD bleeds.
     """
 
     def __init__(
-        self, size: int, workers: int, first_seed: int, pixel_mm: float, uses: float = 0.0, alone: bool = False
+        self,
+        size: int,
+        workers: int,
+        first_seed: int,
+        pixel_mm: float,
+        uses: float = 0.0,
+        alone: bool = False,
+        hard: float = 0.0,
     ) -> None:
         self._alone = alone
         self._heads: list[Head] = []
         self._uses = uses
         self._given = 0
         self._size = size
-        self._pixel_mm = pixel_mm
+        self._pixel_mm, self._hard = pixel_mm, hard
         self.made = 0
         self._next_seed = first_seed
         self._workers = workers
@@ -82,7 +97,7 @@ class Pool:
             self._queue = context.Queue(maxsize=4)
             for worker in range(workers):
                 seeds = range(first_seed + worker, 1 << 40, workers)
-                process = context.Process(target=_work, args=(seeds, pixel_mm, self._queue), daemon=True)
+                process = context.Process(target=_work, args=(seeds, pixel_mm, hard, self._queue), daemon=True)
                 process.start()
                 self._processes.append(process)
 
@@ -94,12 +109,13 @@ class Pool:
 
     def _renew(self) -> None:
         while self._queue is None and len(self._heads) < max(1, min(self._size, self.made + 1)):
-            self._add(make_head(self._next_seed + self.made, self._pixel_mm))
+            seed = self._next_seed + self.made
+            self._add(make_head(seed, self._pixel_mm, kinds=kinds_of(seed, self._hard)))
         if self._queue is None:
             return
         while len(self._heads) < self._size or self._given >= self._uses * self.made:
             try:
-                self._add(self._queue.get(timeout=600 if len(self._heads) < min(4, self._size) else 0))
+                self._add(self._queue.get(timeout=600 if len(self._heads) < min(FIRST, self._size) else 0))
             except queue.Empty:
                 return
 

@@ -36,7 +36,9 @@ class Recipe:
     rounds: most rounds a crop goes through; their number is random.
     volume_first: share of the minutes in which the volume branch learns alone; it is what the others build on.
     uses: crops taken of a head before it is replaced.
+    hard: share of the synthetic heads that hold what is missed most: thin subdurals, blood in sulci, in ventricles.
     soup: so many points of the run's second half may enter the mean of weights that ships (Wortsman et al., ICML 2022).
+    before: share of the weights that a run starts from in those that ship (Wortsman et al., CVPR 2022).
     zero_stroke_start: share of crops whose first round has no strokes.
     paper_points: share of crops prompted by the paper's 3-7 random points a class and slice.
     """
@@ -63,7 +65,9 @@ class Recipe:
     pool: int = 80
     uses: float = 14.0
     workers: int = 1
+    hard: float = 0.0
     soup: int = 0
+    before: float = 0.0
     loss: LossWeights = field(default_factory=LossWeights)
     border: BorderRecipe = field(default_factory=BorderRecipe)
     switches: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +94,18 @@ RECIPES = {
         volume_first=0.2,
         soup=4,
         border=BorderRecipe(play_minutes=20.0, minutes=20.0),
+    ),
+    # Going on from weights (`--start`): each head is cut few times, for heads seen often are learned by heart.
+    "further": Recipe(
+        name="further",
+        loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0, heard=2.0),
+        minutes=90.0,
+        learning_rate=1e-3,
+        warm_up_steps=30,
+        uses=5.0,
+        hard=0.5,
+        soup=4,
+        before=0.4,
     ),
     # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
     # The paper names no size for an epoch on endless synthetic heads; here it is EPOCH_STEPS.

@@ -58,7 +58,7 @@ class SyntheticSupply:
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """A pool that background processes renew."""
         alone = recipe.model in BRAIN_ALONE
-        return Pool(recipe.pool, recipe.workers, first_seed, config.pixel_mm, recipe.uses, alone)
+        return Pool(recipe.pool, recipe.workers, first_seed, config.pixel_mm, recipe.uses, alone, recipe.hard)
 
     def selection(self, config: Any) -> Selection:
         """Heads of the validation family."""
