@@ -38,8 +38,9 @@ bench: $(STAMP)  ## speed and memory, beside three other methods, and of the web
 	$(BIN)/ichhpinet bench --out out/bench $(ARGS)
 	$(BIN)/ichhpinet bench-app --out out/bench || echo "The web page was not measured."
 
-weights: $(STAMP)  ## train the compact network; resumes where it stopped; checkpoints in runs/compact
+weights: $(STAMP)  ## train the compact network, then further; resumes where it stopped; checkpoints in runs/compact, runs/further
 	$(BIN)/ichhpinet train --out runs/compact $(ARGS)
+	$(BIN)/ichhpinet train $(ARGS) --recipe further --start runs/compact/weights.pt --out runs/further
 
 validate: $(STAMP)  ## the validation tables, beside three other methods; results in out/validation
 	$(BIN)/ichhpinet evaluate --out out/validation $(ARGS)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trame_client.ui.core import AbstractLayout
 from trame_client.widgets import html
 
-from ichhpinet.dicom import SeriesChoice, SeveralSeries
 from ichhpinet.errors import InputError
 from ICHHPINetSlicer import overlays
 from ICHHPINetSlicer.logic import ICHHPINetLogic
@@ -21,6 +18,7 @@ from ICHHPINetSlicer.worker import Worker
 
 from . import cases, downloads, pagestate, skull
 from .brushes import Brushes
+from .offers import Offer, Read, delete, reader
 from .settings import PageSettings
 from .stage import LAYOUTS, Stage
 from .work import Work
@@ -30,18 +28,6 @@ logger = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 FAILED = "Something went wrong. Nothing is lost; try again, or save the session and reload the page."
 BRUSHES = ("foreground", "background", "erase")
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Several series where one was expected. uploaded: what is deleted when the user is done with it."""
-
-    path: Path
-    uploaded: Path | None
-    choices: tuple[SeriesChoice, ...]
-
-
-Read = Callable[[Callable[[float, str], None]], Any]  # given where to tell its progress: a CT, a session or an Offer
 
 
 class Page:
@@ -101,7 +87,7 @@ class Page:
         series: which of several in a folder. uploaded: deleted once it is read, or none of its series is wanted.
         """
 
-        self._open(_reader(path, series, uploaded))
+        self._open(reader(path, series, uploaded))
 
     def choose_series(self, number: int) -> None:
         """Open one of the series on offer, counted from 0. One that cannot be used leaves the others on offer."""
@@ -109,7 +95,7 @@ class Page:
         if offer is not None and 0 <= number < len(offer.choices):
             self._offered = None
             try:
-                self._open(_reader(offer.path, offer.choices[number].uid, offer.uploaded, keep=True), offer=offer)
+                self._open(reader(offer.path, offer.choices[number].uid, offer.uploaded, keep=True), offer=offer)
             except BaseException:
                 self._offered = offer
                 raise
@@ -161,7 +147,7 @@ class Page:
                 self._offer(found, wanted=self._reading is mine)
                 return
             if offer is not None:
-                _delete(offer.uploaded)
+                delete(offer.uploaded)
                 offer = None  # whatever fails from here on, there is nothing left to choose from
             if self._reading is mine:
                 self._show_case(found)
@@ -181,7 +167,7 @@ class Page:
     def _offer(self, offer: Offer, wanted: bool = True) -> None:
         """Let the user choose. wanted: False where the page has been left since."""
         if not wanted:
-            _delete(offer.uploaded)
+            delete(offer.uploaded)
             return
         self._offered = offer
         self.state.series = [f"Series {choice.number}: {choice}" for choice in offer.choices]
@@ -192,7 +178,7 @@ class Page:
         """What was on offer is not wanted."""
         offer, self._offered = self._offered, None
         if offer is not None:
-            _delete(offer.uploaded)
+            delete(offer.uploaded)
 
     def _stage(self) -> str:
         return "ready" if self.work is not None else "empty"
@@ -325,25 +311,3 @@ class Page:
                 self.say("error", FAILED)
 
         return run
-
-
-def _reader(path: Path, series: str | None, uploaded: Path | None, keep: bool = False) -> Read:
-    """Reads, and deletes what was uploaded, but where there is something to choose from, or with `keep`."""
-
-    def read(progress: Callable[[float, str], None]) -> Any:
-        left = uploaded
-        try:
-            return cases.read(path, progress, series)
-        except SeveralSeries as error:
-            left = None
-            return Offer(path, uploaded, error.choices)
-        finally:
-            if not keep:
-                _delete(left)
-
-    return read
-
-
-def _delete(uploaded: Path | None) -> None:
-    if uploaded is not None:
-        shutil.rmtree(uploaded, ignore_errors=True)

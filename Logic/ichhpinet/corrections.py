@@ -12,7 +12,6 @@ from torch import Tensor
 from ichhpinet.decision import lean
 from ichhpinet.itk import simpleitk
 
-RULES_VERSION = 2  # raised whenever the same weights and strokes give another mask: figures are kept by it
 HEEDED_MM = 15.0  # how far around a stroke on what was wrong the line is drawn anew; it fades over half as much again
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits

@@ -165,8 +165,7 @@ def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:
 def _network(arguments: argparse.Namespace) -> tuple[Any, str]:
     import torch
 
-    from ichhpinet.corrections import RULES_VERSION
-    from ichhpinet.predictor import Predictor
+    from ichhpinet.predictor import RULES_VERSION, Predictor
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ichhpinet.checkpoint import load_checkpoint
-    from ichhpinet.corrections import RULES_VERSION
     from ichhpinet.errors import InputError
+    from ichhpinet.predictor import RULES_VERSION
     from ichhpinet.resources import bundled_weights
 
     from ..bar import Bar

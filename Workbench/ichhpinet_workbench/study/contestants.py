@@ -59,7 +59,7 @@ class Contestant:
             self.predictor(fold)  # says what the line lacks, or that there is no such object
         if self.kind != WEIGHTS:
             return f"{self.kind}:{self.source_of(fold)}"
-        from ichhpinet.corrections import RULES_VERSION  # brings torch: not before a figure is asked for
+        from ichhpinet.predictor import RULES_VERSION  # brings torch: not before a figure is asked for
 
         path = weights_path(self.source_of(fold))
         try:
