@@ -27,7 +27,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-FULL = "All {most} places of this server are taken. Close a page that is not needed, or try again later."
+FULL = "All {most} places of this server are taken. This page opens when one is free: close one that is not needed."
 NOT_STARTED = "A page could not be started on this computer. What went wrong stands in the terminal of the server."
 
 
