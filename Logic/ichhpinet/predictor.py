@@ -190,17 +190,17 @@ class Predictor:
         def look(seen: EncodedVolume, touched: Tensor, begin: float, share: float) -> RoundArrays:
             return self.compute_round(seen, nothing, painted, touched, memory, lambda done: tick(begin + share * done))
 
-        first = look(encoded, untouched, 0.0, 0.3)
+        first, done = look(encoded, untouched, 0.0, 0.3), 0.3
         own = dots(first.probability, encoded.grid.spacing_mm)
         if not bool(own.any()):
             image = raised(encoded.image)
-            features = self._features(image[0], lambda done: tick(0.3 + 0.1 * done))
-            faint = look(replace(encoded, image=image, features=features), untouched, 0.4, 0.3)
+            features = self._features(image[0], lambda part: tick(0.3 + 0.1 * part))
+            faint, done = look(replace(encoded, image=image, features=features), untouched, 0.4, 0.3), 0.7
             own = dots(faint.probability, encoded.grid.spacing_mm, LEAST_RAISED_ML)
         if not bool(own.any()):
             return first
         painted[0] = own
-        return replace(look(encoded, own.flatten(1).any(1), 0.7, 0.3), memory=memory)
+        return replace(look(encoded, own.flatten(1).any(1), done, 1 - done), memory=memory)
 
     def heed(
         self,

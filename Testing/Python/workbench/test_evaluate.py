@@ -12,7 +12,8 @@ from ichhpinet_workbench import evaluate as judging
 from ichhpinet_workbench import report
 from ichhpinet_workbench.baselines import METHODS
 from ichhpinet_workbench.baselines.session import ClassicPredictor
-from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, effects, judge, read_rows
+from ichhpinet_workbench.effects import effects
+from ichhpinet_workbench.evaluate import COLUMNS, Contestant, Setup, judge, read_rows
 from ichhpinet_workbench.report import (
     below_table,
     dice_table,

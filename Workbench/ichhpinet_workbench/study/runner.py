@@ -16,7 +16,7 @@ from ichhpinet.volume import CTVolume
 
 from ..datasets.loading import load_entry
 from ..datasets.manifest import Entry, Manifest
-from ..evaluate import effects
+from ..effects import effects
 from ..keptmasks import keep_mask, mask_path
 from ..ledger import Ledger
 from ..parallel import each
