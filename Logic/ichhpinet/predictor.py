@@ -21,7 +21,7 @@ from ichhpinet.networks import Memory, RoundInputs
 from ichhpinet.networks.mpffm import SliceFeatures
 from ichhpinet.preprocessing import working_grid, working_image
 from ichhpinet.resources import bundled_weights
-from ichhpinet.secondlook import LEAST_RAISED_ML, dots, raised
+from ichhpinet.secondlook import LEAST_RAISED_ML, LIKELY, LIKELY_ML, dots, has_grown, raised
 from ichhpinet.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 2  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 3  # raised whenever the same weights and strokes give another mask: figures are kept by it
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
 
@@ -180,8 +180,9 @@ class Predictor:
     def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
         """A round without strokes; where blood is seen another from nothing, with dots of its own there (`secondlook`).
 
-        Where none is seen, the first look is repeated at a raised contrast. The memory stays empty: it is for slices
-        that a person has corrected. Raises what `tick` raises.
+        Where none is seen, the first look is repeated at a raised contrast. Where the look with dots shows much more
+        than the one before, a last one has dots in that too. The memory stays empty: it is for slices that a person has
+        corrected. Raises what `tick` raises.
         """
         nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
         painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
@@ -190,17 +191,23 @@ class Predictor:
         def look(seen: EncodedVolume, touched: Tensor, begin: float, share: float) -> RoundArrays:
             return self.compute_round(seen, nothing, painted, touched, memory, lambda done: tick(begin + share * done))
 
-        first, done = look(encoded, untouched, 0.0, 0.3), 0.3
+        first, done = look(encoded, untouched, 0.0, 0.25), 0.25
         own = dots(first.probability, encoded.grid.spacing_mm)
         if not bool(own.any()):
             image = raised(encoded.image)
-            features = self._features(image[0], lambda part: tick(0.3 + 0.1 * part))
-            faint, done = look(replace(encoded, image=image, features=features), untouched, 0.4, 0.3), 0.7
+            features = self._features(image[0], lambda part: tick(0.25 + 0.1 * part))
+            faint, done = look(replace(encoded, image=image, features=features), untouched, 0.35, 0.25), 0.6
             own = dots(faint.probability, encoded.grid.spacing_mm, LEAST_RAISED_ML)
         if not bool(own.any()):
             return first
+        share = (1 - done) / 2
         painted[0] = own
-        return replace(look(encoded, own.flatten(1).any(1), done, 1 - done), memory=memory)
+        second = look(encoded, own.flatten(1).any(1), done, share)
+        more = own | dots(second.probability, encoded.grid.spacing_mm, LIKELY_ML, LIKELY)
+        if has_grown(second.probability, first.probability) and not torch.equal(more, own):
+            painted[0] = more
+            second = look(encoded, more.flatten(1).any(1), done + share, share)
+        return replace(second, memory=memory)
 
     def heed(
         self,

@@ -16,7 +16,19 @@ from core.engine import QuickPredictor, small_ct
 from ichhpinet.networks import Memory
 from ichhpinet.predictor import RoundArrays
 from ichhpinet.preprocessing import CENTRE_HU, SCALE_HU, normalise
-from ichhpinet.secondlook import DOT_VOXELS, LEAST_ML, LEAST_RAISED_ML, MOST_DOTS, RAISE, SEEN, dots, raised
+from ichhpinet.secondlook import (
+    DOT_VOXELS,
+    GROWN,
+    LEAST_ML,
+    LEAST_RAISED_ML,
+    MOST_DOTS,
+    RAISE,
+    SEEN,
+    SURE,
+    dots,
+    has_grown,
+    raised,
+)
 
 GRID = (4, 16, 16)
 SPACING = (5.0, 1.0, 1.0)
@@ -56,6 +68,22 @@ def test_what_is_faint_or_small_gets_no_dot() -> None:
     assert 36 * 0.005 > LEAST_ML > 36 * 0.0025
     assert not dots(seen((1, block, block, 0.99)), (2.5, 1.0, 1.0)).any()
     assert not dots(torch.zeros(GRID), SPACING).any()
+
+
+def test_a_place_beside_the_largest_must_be_sure_to_get_a_dot() -> None:
+    large, small = slice(1, 8), slice(10, 16)
+    for likely, painted in ((SURE - 0.05, False), (SURE + 0.05, True)):
+        found = dots(seen((1, large, large, 0.4), (3, small, small, likely)), SPACING)
+        assert found[1].any() and bool(found[3].any()) == painted
+
+
+def test_a_mask_has_grown_where_it_is_half_as_large_again() -> None:
+    rows = slice(0, 4)
+    before = seen((1, rows, slice(0, 10), 0.6), (2, rows, slice(0, 10), 0.4))
+    assert GROWN == 1.5
+    assert not has_grown(seen((1, rows, slice(0, 15), 0.9)), before)
+    assert has_grown(seen((1, rows, slice(0, 16), 0.5)), before)
+    assert has_grown(before, torch.zeros(GRID)) and not has_grown(torch.zeros(GRID), torch.zeros(GRID))
 
 
 @settings(max_examples=30, deadline=None)
@@ -141,6 +169,40 @@ def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it
     assert torch.equal(predictor.images[0], predictor.images[2])
     assert result.mask.any() and result.corrected_slices == ()
     assert progress == sorted(progress)
+
+
+LARGE = (10, 24, 24)
+
+
+class Grower(Seer):
+    """With a dot it sees a second block; with dots in both, a third, which nobody looks for again."""
+
+    def compute_round(self, encoded: Any, previous: Any, painted: Any, *rest: Any) -> RoundArrays:
+        """One block more than was painted in."""
+        arrays = super().compute_round(encoded, previous, painted, *rest)
+        if painted.any():
+            arrays.probability[6, 4:18, 4:18] = 0.8
+        if painted[0, 6].any():
+            arrays.probability[8, 4:18, 4:18] = 0.8
+        return arrays
+
+
+def test_where_the_second_look_shows_much_more_a_third_has_dots_there_too() -> None:
+    predictor, progress = Grower(0.3), list[float]()
+    result = predictor.open(small_ct(LARGE, (5.0, 1.0, 1.0))).propose(
+        progress=lambda fraction, _: progress.append(fraction)
+    )
+    _, second, third = predictor.asked
+    assert second[0, 1:4].any() and not second[0, 6].any()
+    assert (third & second).sum() == second.sum() and third[0, 6].any() and not third[0, 8].any()
+    assert np.asarray(result.probability)[[2, 6, 8], 6, 6].min() > 0.7
+    assert progress == sorted(progress) and progress[-1] == 1.0
+
+
+def test_where_the_second_look_shows_no_more_it_is_the_last() -> None:
+    predictor = Seer(0.9)
+    predictor.open(small_ct()).propose()
+    assert len(predictor.asked) == 2
 
 
 def test_a_round_with_strokes_looks_once() -> None:
