@@ -20,7 +20,7 @@ SEEN = 0.2  # blood as likely as this is seen,
 LEAST_ML = 0.15  # where there is so much of it: calcification and streaks can look like a little less,
 LEAST_RAISED_ML = 0.5  # and like more where the contrast is raised
 LIKELY, LIKELY_ML = 0.5, 0.5  # after a look with dots, which shows what is about them all too gladly
-SURE = 0.7  # mean probability of each place beside the largest: a false one beside a true one is made whole too
+SURE, LARGE_ML = 0.7, 2.0  # what a mimic shows has a lower mean probability and is smaller: no place is below both
 GROWN = 1.5  # where a look with dots shows so many times what the one before did, another one shows the rest
 RAISE = 1.4
 BRAIN_HU, TISSUE_HU = (0.0, 64.0), (-4.0, 100.0)  # what the middle is taken of, and what is raised
@@ -47,19 +47,19 @@ def dots(
 ) -> Tensor:
     """A dot on the likeliest voxels of each place where blood is seen, on the slice that shows most of it.
 
-    The largest place has one, and each other that is SURE. Larger dots were no better. probability: (d, h, w) float32
-    in [0, 1]. spacing_mm: (z, y, x). least_ml: what is smaller is no place. seen: what is less likely is none.
+    Each place that is SURE or large has one. Larger dots were no better. probability: (d, h, w) float32 in [0, 1].
+    spacing_mm: (z, y, x). least_ml: what is smaller is no place. seen: what is less likely is none.
     Returns: (d, h, w) bool; empty where nothing is seen.
     """
     likely = probability.numpy()
     found = np.zeros(likely.shape, bool)
     sitk = simpleitk()
     places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= seen).astype(np.uint8)), True)
-    fewest = math.ceil(least_ml * 1000 / math.prod(spacing_mm))
+    fewest, large = (math.ceil(ml * 1000 / math.prod(spacing_mm)) for ml in (least_ml, LARGE_ML))
     labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
     for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
         here = labels == place
-        if place > 1 and float(likely[here].mean()) < SURE:
+        if int(here.sum()) < large and float(likely[here].mean()) < SURE:
             continue
         inside = np.where(here, likely, 0)
         index = int(inside.sum((1, 2)).argmax())

@@ -19,6 +19,7 @@ from ichhpinet.preprocessing import CENTRE_HU, SCALE_HU, normalise
 from ichhpinet.secondlook import (
     DOT_VOXELS,
     GROWN,
+    LARGE_ML,
     LEAST_ML,
     LEAST_RAISED_ML,
     MOST_DOTS,
@@ -54,7 +55,7 @@ def test_each_place_gets_a_dot_on_the_slice_that_shows_most_of_it() -> None:
 
 
 def test_a_dot_is_the_likeliest_voxels_of_its_slice() -> None:
-    probability = seen((1, slice(0, 10), slice(0, 10), 0.3))
+    probability = seen((1, slice(0, 10), slice(0, 10), SURE))
     probability[1, :10, :10] += torch.arange(100).view(10, 10) / 1000
     painted = dots(probability, SPACING)
     assert int(painted.sum()) == DOT_VOXELS
@@ -62,19 +63,24 @@ def test_a_dot_is_the_likeliest_voxels_of_its_slice() -> None:
 
 
 def test_what_is_faint_or_small_gets_no_dot() -> None:
-    block = slice(4, 10)  # 36 voxels of 5 mm3
-    assert not dots(seen((1, block, block, SEEN - 0.01)), SPACING).any()
-    assert dots(seen((1, block, block, SEEN + 0.01)), SPACING).any()
+    block = slice(4, 10)  # 36 voxels
+    thick = (60.0, 1.0, 1.0)  # 2.16 ml
+    assert not dots(seen((1, block, block, SEEN - 0.01)), thick).any()
+    assert dots(seen((1, block, block, SEEN + 0.01)), thick).any()
     assert 36 * 0.005 > LEAST_ML > 36 * 0.0025
+    assert dots(seen((1, block, block, 0.99)), SPACING).any()
     assert not dots(seen((1, block, block, 0.99)), (2.5, 1.0, 1.0)).any()
     assert not dots(torch.zeros(GRID), SPACING).any()
 
 
-def test_a_place_beside_the_largest_must_be_sure_to_get_a_dot() -> None:
-    large, small = slice(1, 8), slice(10, 16)
-    for likely, painted in ((SURE - 0.05, False), (SURE + 0.05, True)):
-        found = dots(seen((1, large, large, 0.4), (3, small, small, likely)), SPACING)
-        assert found[1].any() and bool(found[3].any()) == painted
+def test_a_place_must_be_sure_or_large_to_get_a_dot() -> None:
+    block = slice(1, 15)  # 196 voxels of 5 mm3, 0.98 ml
+    unsure, sure = ((1, block, block, SURE + step) for step in (-0.05, 0.05))
+    assert LEAST_RAISED_ML < 0.98 < LARGE_ML < 2 * 0.98 * 1.1
+    assert not dots(seen(unsure), SPACING).any() and dots(seen(sure), SPACING).any()
+    assert dots(seen(unsure), (11.0, 1.0, 1.0)).any()  # 2.2 ml
+    found = dots(seen(sure, (3, block, block, SURE - 0.05)), SPACING)
+    assert found[1].any() and not found[3].any()
 
 
 def test_a_mask_has_grown_where_it_is_half_as_large_again() -> None:
@@ -110,8 +116,11 @@ def test_what_is_small_at_a_raised_contrast_is_no_place() -> None:
     assert dots(probability, SPACING).any() and not dots(probability, SPACING, LEAST_RAISED_ML).any()
 
 
+LIKELY = SURE + 0.05
+
+
 class Seer(QuickPredictor):
-    """Says a block of blood: faintly without strokes, surely with. Keeps what it was asked."""
+    """Says a block of blood: less surely without strokes than with. Keeps what it was asked."""
 
     def __init__(self, likely: float) -> None:
         super().__init__()
@@ -145,7 +154,7 @@ class Seer(QuickPredictor):
 
 
 def test_where_blood_is_seen_a_proposal_looks_again_with_a_dot_there() -> None:
-    predictor, progress = Seer(0.3), list[float]()
+    predictor, progress = Seer(LIKELY), list[float]()
     session = predictor.open(small_ct())
     result = session.propose(progress=lambda fraction, _: progress.append(fraction))
     first, second = predictor.asked
@@ -163,7 +172,7 @@ def test_where_nothing_is_seen_it_looks_again_at_a_raised_contrast_and_then_no_m
 
 def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it_is() -> None:
     predictor, progress = Seer(0.1), list[float]()
-    predictor.faint = 0.3
+    predictor.faint = LIKELY
     result = predictor.open(small_ct()).propose(progress=lambda fraction, _: progress.append(fraction))
     assert len(predictor.asked) == 3 and predictor.asked[2][0, 1:4, 4:12, 4:12].any()
     assert torch.equal(predictor.images[0], predictor.images[2])
@@ -188,7 +197,7 @@ class Grower(Seer):
 
 
 def test_where_the_second_look_shows_much_more_a_third_has_dots_there_too() -> None:
-    predictor, progress = Grower(0.3), list[float]()
+    predictor, progress = Grower(LIKELY), list[float]()
     result = predictor.open(small_ct(LARGE, (5.0, 1.0, 1.0))).propose(
         progress=lambda fraction, _: progress.append(fraction)
     )
@@ -214,7 +223,7 @@ def test_a_round_with_strokes_looks_once() -> None:
 
 
 def test_a_proposal_cancelled_at_its_second_look_leaves_nothing() -> None:
-    predictor = Seer(0.3)
+    predictor = Seer(LIKELY)
     session = predictor.open(small_ct())
     with pytest.raises(hp.Cancelled):
         session.propose(cancel=lambda: len(predictor.asked) == 2)
