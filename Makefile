@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test lint bench weights validate slicer-test slicer-bench clean
+.PHONY: help setup demo app test lint bench weights further validate slicer-test slicer-bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,9 +38,12 @@ bench: $(STAMP)  ## speed and memory, beside three other methods, and of the web
 	$(BIN)/ichhpinet bench --out out/bench $(ARGS)
 	$(BIN)/ichhpinet bench-app --out out/bench || echo "The web page was not measured."
 
-weights: $(STAMP)  ## train the compact network, then further; resumes where it stopped; checkpoints in runs/compact, runs/further
+weights: $(STAMP)  ## train the compact network; resumes where it stopped; checkpoints in runs/compact
 	$(BIN)/ichhpinet train --out runs/compact $(ARGS)
-	$(BIN)/ichhpinet train $(ARGS) --recipe further --start runs/compact/weights.pt --out runs/further
+
+START ?= runs/compact/weights.pt
+further: $(STAMP)  ## go on from START (what make weights made) on fresh heads; resumes; checkpoints in runs/further
+	$(BIN)/ichhpinet train --recipe further --start $(START) --out runs/further $(ARGS)
 
 validate: $(STAMP)  ## the validation tables, beside three other methods; results in out/validation
 	$(BIN)/ichhpinet evaluate --out out/validation $(ARGS)

@@ -180,9 +180,9 @@ class Predictor:
     def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
         """A round without strokes; where blood is seen another from nothing, with dots of its own there (`secondlook`).
 
-        Where none is seen, the first look is repeated at a raised contrast. Where the look with dots shows much more
-        than the one before, a last one has dots in that too. The memory stays empty: it is for slices that a person has
-        corrected. Raises what `tick` raises.
+        Where no place deserves a dot, the first look is repeated at a raised contrast. Where the look with dots shows
+        much more than the first, a last one from nothing has dots in that too. The memory stays empty: it is for slices
+        that a person has corrected. Raises what `tick` raises.
         """
         nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
         painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
@@ -199,6 +199,7 @@ class Predictor:
             faint, done = look(replace(encoded, image=image, features=features), untouched, 0.35, 0.25), 0.6
             own = dots(faint.probability, encoded.grid.spacing_mm, LEAST_RAISED_ML)
         if not bool(own.any()):
+            tick(1.0)
             return first
         share = (1 - done) / 2
         painted[0] = own
@@ -207,6 +208,7 @@ class Predictor:
         if has_grown(second.probability, first.probability) and not torch.equal(more, own):
             painted[0] = more
             second = look(encoded, more.flatten(1).any(1), done + share, share)
+        tick(1.0)
         return replace(second, memory=memory)
 
     def heed(

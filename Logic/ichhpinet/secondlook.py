@@ -1,4 +1,4 @@
-"""Where a proposal paints for itself: dots in the midst of what a look without strokes takes for blood.
+"""Where a proposal paints for itself: dots in the midst of what a look takes for blood.
 
 Told of a stroke, the network knows what density to look for (`preprocessing.stroke_maps`); without one it is timid, and
 sees the core of a bleed alone, or nothing of a faint one until the contrast is raised. In a round with strokes such
@@ -21,7 +21,7 @@ LEAST_ML = 0.15  # where there is so much of it: calcification and streaks can l
 LEAST_RAISED_ML = 0.5  # and like more where the contrast is raised
 LIKELY, LIKELY_ML = 0.5, 0.5  # after a look with dots, which shows what is about them all too gladly
 SURE, LARGE_ML = 0.7, 2.0  # what a mimic shows has a lower mean probability and is smaller: no place is below both
-GROWN = 1.5  # where a look with dots shows so many times what the one before did, another one shows the rest
+GROWN = 1.5  # where the look with dots shows so many times what the first one did, another one shows the rest
 RAISE = 1.4
 BRAIN_HU, TISSUE_HU = (0.0, 64.0), (-4.0, 100.0)  # what the middle is taken of, and what is raised
 DOT_VOXELS = 12  # of the working grid: a stroke of about 4 mm
@@ -57,7 +57,10 @@ def dots(
     places = sitk.ConnectedComponent(sitk.GetImageFromArray((likely >= seen).astype(np.uint8)), True)
     fewest, large = (math.ceil(ml * 1000 / math.prod(spacing_mm)) for ml in (least_ml, LARGE_ML))
     labels = sitk.GetArrayFromImage(sitk.RelabelComponent(places, fewest))  # the largest first
-    for place in range(1, min(int(labels.max()), MOST_DOTS) + 1):
+    painted = 0
+    for place in range(1, int(labels.max()) + 1):
+        if painted == MOST_DOTS:
+            break
         here = labels == place
         if int(here.sum()) < large and float(likely[here].mean()) < SURE:
             continue
@@ -65,9 +68,10 @@ def dots(
         index = int(inside.sum((1, 2)).argmax())
         least = max(seen, float(np.sort(inside[index].ravel())[-DOT_VOXELS:].min()))
         found[index] |= inside[index] >= least
+        painted += 1
     return torch.from_numpy(found)
 
 
 def has_grown(probability: Tensor, before: Tensor) -> bool:
-    """Whether the mask of a look is GROWN times that of the look before. Both (d, h, w) in [0, 1]."""
+    """Whether the mask of a look is more than GROWN times that of one before. Both (d, h, w) in [0, 1]."""
     return int((probability >= 0.5).sum()) > GROWN * int((before >= 0.5).sum())

@@ -33,7 +33,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="a plan in JSON; options given here overrule it")
     parser.add_argument(
         "--recipe",
-        help="compact (what ships, the default), further (goes on from --start), paper (the published one) or tiny",
+        help="compact (the default), further (goes on from --start), paper (the published one) or tiny",
     )
     parser.add_argument("--model", help="another model than the recipe's: compact, paper, tiny, or a peer's name")
     parser.add_argument("--start", type=Path, help="weights to begin with, to tune them or go on (fresh ones)")

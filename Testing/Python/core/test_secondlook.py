@@ -116,7 +116,7 @@ def test_what_is_small_at_a_raised_contrast_is_no_place() -> None:
     assert dots(probability, SPACING).any() and not dots(probability, SPACING, LEAST_RAISED_ML).any()
 
 
-LIKELY = SURE + 0.05
+SEEN_SURELY = SURE + 0.05
 
 
 class Seer(QuickPredictor):
@@ -154,7 +154,7 @@ class Seer(QuickPredictor):
 
 
 def test_where_blood_is_seen_a_proposal_looks_again_with_a_dot_there() -> None:
-    predictor, progress = Seer(LIKELY), list[float]()
+    predictor, progress = Seer(SEEN_SURELY), list[float]()
     session = predictor.open(small_ct())
     result = session.propose(progress=lambda fraction, _: progress.append(fraction))
     first, second = predictor.asked
@@ -172,7 +172,7 @@ def test_where_nothing_is_seen_it_looks_again_at_a_raised_contrast_and_then_no_m
 
 def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it_is() -> None:
     predictor, progress = Seer(0.1), list[float]()
-    predictor.faint = LIKELY
+    predictor.faint = SEEN_SURELY
     result = predictor.open(small_ct()).propose(progress=lambda fraction, _: progress.append(fraction))
     assert len(predictor.asked) == 3 and predictor.asked[2][0, 1:4, 4:12, 4:12].any()
     assert torch.equal(predictor.images[0], predictor.images[2])
@@ -197,7 +197,7 @@ class Grower(Seer):
 
 
 def test_where_the_second_look_shows_much_more_a_third_has_dots_there_too() -> None:
-    predictor, progress = Grower(LIKELY), list[float]()
+    predictor, progress = Grower(SEEN_SURELY), list[float]()
     result = predictor.open(small_ct(LARGE, (5.0, 1.0, 1.0))).propose(
         progress=lambda fraction, _: progress.append(fraction)
     )
@@ -223,7 +223,7 @@ def test_a_round_with_strokes_looks_once() -> None:
 
 
 def test_a_proposal_cancelled_at_its_second_look_leaves_nothing() -> None:
-    predictor = Seer(LIKELY)
+    predictor = Seer(SEEN_SURELY)
     session = predictor.open(small_ct())
     with pytest.raises(hp.Cancelled):
         session.propose(cancel=lambda: len(predictor.asked) == 2)

@@ -164,14 +164,19 @@ def test_a_finished_run_ships_the_head_that_was_trained_last_and_is_not_finished
     assert "border_after" in shipped.training["selection"]
 
 
-def test_a_share_of_the_weights_before_stays_in_those_that_ship(tmp_path: Path) -> None:
+def test_a_share_of_the_weights_before_stays_in_those_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = {name: torch.zeros_like(value) for name, value in tiny_network().state_dict().items()}
     recipe, supply = replace(TOY, minutes=0.02, before=0.25), Toys()
+    monkeypatch.setattr(selection.Selection, "score", lambda *_: {"score": 0.123, "dice_1": 0.4})
     trainer = Trainer(recipe, tmp_path, supply=supply)
     trainer.run()
     finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step, start=start)
     export(tmp_path, tmp_path / "weights.pt")
     shipped, learned = load_checkpoint(tmp_path / "weights.pt").weights, load_state(tmp_path / "best")["network"]
+    judged = load_state(finish.finished(tmp_path, trainer.step))
+    assert judged["score"] == 0.123 and judged["dice_1"] == 0.4  # of the mixture
     for name, value in learned.items():
         if value.is_floating_point():
             torch.testing.assert_close(shipped[name].float(), 0.75 * value.float(), rtol=2e-3, atol=1e-6)

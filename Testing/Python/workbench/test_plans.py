@@ -116,12 +116,14 @@ def test_the_preset_that_goes_on_is_made_for_weights_of_the_one_that_ships(tmp_p
     plan = make_plan({"recipe": "further", "start": str(bundled_weights())}, tmp_path)
     start = plan.begin()
     assert start is not None and plan.recipe.before > 0 and plan.recipe.hard > 0
+    assert plan.recipe.seed != RECIPES["compact"].seed  # the same seed draws the same heads
 
 
 @pytest.mark.parametrize("model", PEERS)
 def test_every_peer_can_be_planned_with_the_recipe_that_ships(model: str) -> None:
-    plan = make_plan({"changes": {"model": model}})
-    assert plan.recipe.model == model and plan.recipe.volume_first == 0
+    for recipe in ("compact", "further"):
+        plan = make_plan({"recipe": recipe, "changes": {"model": model}})
+        assert plan.recipe.model == model and plan.recipe.volume_first == plan.recipe.before == 0
 
 
 def test_the_peers_that_training_knows_are_those_that_there_are() -> None:

@@ -54,7 +54,9 @@ def finish(
         weights, score, count = soup(network, best, folder, supply.selection(config), device, half)
         state = best | {"network": weights, "score": score, "averaged": count}
         if recipe.before and start is not None:
-            state["network"] = mean([state["network"], start], (1 - recipe.before, recipe.before))
+            mixed = mean([state["network"], start], (1 - recipe.before, recipe.before))
+            network.load_state_dict(mixed)
+            state |= supply.selection(config).score(network, device, half) | {"network": mixed}
         save_state(place / "soup", state)
     network.load_state_dict(state["network"])
     if recipe.border.minutes and network.boundary is not None and not (config.volume_only or config.slice_only):

@@ -223,7 +223,7 @@ def _recipe(name: Any, changes: Any) -> Recipe:
     if unknown:
         raise InputError(f"{', '.join(unknown)} is no field of a recipe")
     if changes.get("model", base.model) in PEERS:  # what only our network knows is left out
-        base = replace(base, volume_first=0.0, soup=0, border=BorderRecipe())
+        base = replace(base, volume_first=0.0, soup=0, before=0.0, border=BorderRecipe())
     made = {key: _value(base, key, value) for key, value in changes.items() if value is not None}
     return replace(base, **made)
 

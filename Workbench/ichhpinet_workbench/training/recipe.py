@@ -35,8 +35,8 @@ class Recipe:
     crop: (d, h, w) working voxels of a training crop. batch: crops a step.
     rounds: most rounds a crop goes through; their number is random.
     volume_first: share of the minutes in which the volume branch learns alone; it is what the others build on.
-    uses: crops taken of a head before it is replaced.
-    hard: share of the synthetic heads that hold what is missed most: thin subdurals, blood in sulci, in ventricles.
+    uses: crops taken of a head before it is replaced, or more where the workers cannot keep up.
+    hard: share of the synthetic heads that hold what is missed most: subdurals, blood in sulci, in ventricles.
     soup: so many points of the run's second half may enter the mean of weights that ships (Wortsman et al., ICML 2022).
     before: share of the weights that a run starts from in those that ship (Wortsman et al., CVPR 2022).
     zero_stroke_start: share of crops whose first round has no strokes.
@@ -98,6 +98,7 @@ RECIPES = {
     # Going on from weights (`--start`): each head is cut few times, for heads seen often are learned by heart.
     "further": Recipe(
         name="further",
+        seed=1,  # or it would draw the heads again that `compact` has learned
         loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0, heard=2.0),
         minutes=90.0,
         learning_rate=1e-3,
