@@ -73,7 +73,7 @@ def test_processes_that_synthesise_end_with_the_training(monkeypatch: pytest.Mon
     monkeypatch.setattr(pool, "end_with_parent", lambda: watched.append(True))
     monkeypatch.setattr(pool.os, "nice", lambda step: None)
     out: Any = None
-    pool._work(range(0), 1.0, out)
+    pool._work(range(0), 1.0, 0.0, out)
     assert watched == [True]
 
 
