@@ -1,4 +1,4 @@
-"""After the loop: the mean of good points of the run, then the boundary head's own training. What `export` writes."""
+"""After the loop: the mean of good points and the start, then the boundary head's training. What `export` writes."""
 
 from __future__ import annotations
 

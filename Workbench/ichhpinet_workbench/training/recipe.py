@@ -85,11 +85,12 @@ class Recipe:
 
 
 EPOCH_STEPS = 200
+COMPACT_LOSS = LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0)
 
 RECIPES = {
     "compact": Recipe(
         name="compact",
-        loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0),
+        loss=COMPACT_LOSS,
         minutes=200.0,
         volume_first=0.2,
         soup=4,
@@ -99,7 +100,7 @@ RECIPES = {
     "further": Recipe(
         name="further",
         seed=1,  # or it would draw the heads again that `compact` has learned
-        loss=LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0, heard=2.0),
+        loss=replace(COMPACT_LOSS, heard=2.0),
         minutes=90.0,
         learning_rate=1e-3,
         warm_up_steps=30,
