@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,6 +180,38 @@ def test_workers_do_not_outrun_the_network(monkeypatch: pytest.MonkeyPatch) -> N
         heads.batch(2, CROP, np.random.default_rng(0))
         assert heads.made <= max(2, 2 * batch / 3.0 + 1)
     assert heads.made >= 6
+
+
+def test_a_run_waits_for_its_first_heads_and_takes_what_there_is_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.01)
+    heads, asked = Pool(pool.FIRST + 4, 0, 0, 1.0), iter(range(1000))
+
+    class Slow:
+        def get(self, timeout: float) -> Head:
+            number = next(asked)
+            if number % 2 == 0 and (timeout or number > 2 * pool.FIRST):  # every other look finds nothing
+                raise queue.Empty
+            return toy_head(number)
+
+    heads._queue = Slow()  # type: ignore[assignment]
+    heads.batch(1, CROP, np.random.default_rng(0))
+    assert pool.FIRST <= heads.made < pool.FIRST + 4
+
+
+@pytest.mark.parametrize("have", [0, pool.FIRST])
+def test_a_run_is_told_when_those_who_make_its_heads_have_ended(monkeypatch: pytest.MonkeyPatch, have: int) -> None:
+    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.01)
+    heads = Pool(pool.FIRST + 4, 0, 0, 1.0)
+    heads._heads = [toy_head(number) for number in range(have)]
+
+    class Nothing:
+        def get(self, timeout: float) -> Head:
+            raise queue.Empty
+
+    heads._queue = Nothing()  # type: ignore[assignment]
+    heads._processes = [SimpleNamespace(exitcode=None), SimpleNamespace(exitcode=-9)]  # type: ignore[list-item]
+    with pytest.raises(RuntimeError, match=r"1 of 2 processes .* \(exit code -9\)"):
+        heads.batch(1, CROP, np.random.default_rng(0))
 
 
 def test_augmented_images_stay_in_the_range_that_networks_see() -> None:

@@ -19,6 +19,7 @@ from .crops import Batch, Head, batch_of, with_brain
 THICKNESS_MM = (2.0, 8.0)  # of a working slice: thinner ones are merged before the network sees them
 HARD = (("SDH",), ("SAH",), ("SDH", "SAH"), ("IPH", "SAH"), ("IVH",))  # what is missed most
 FIRST = 16  # heads to wait for: a run that began with four would begin by learning those
+LOOK_SECONDS = 5.0  # between two looks at whether those who make heads still live
 FINE = 2  # heads are scanned on pixels this much smaller than the working ones, then averaged, as a real CT is
 
 
@@ -115,9 +116,25 @@ class Pool:
             return
         while len(self._heads) < self._size or self._given >= self._uses * self.made:
             try:
-                self._add(self._queue.get(timeout=600 if len(self._heads) < min(FIRST, self._size) else 0))
+                self._add(self._queue.get(timeout=LOOK_SECONDS if self._waits else 0))
             except queue.Empty:
-                return
+                self._check_workers()
+                if not self._waits:
+                    return
+
+    @property
+    def _waits(self) -> bool:
+        """There are too few heads to learn from."""
+        return len(self._heads) < min(FIRST, self._size)
+
+    def _check_workers(self) -> None:
+        """Raises RuntimeError where one has ended: heads would be learned by heart, and nobody would know."""
+        ended = [process.exitcode for process in self._processes if process.exitcode is not None]
+        if ended:
+            raise RuntimeError(
+                f"{len(ended)} of {len(self._processes)} processes that make heads ended (exit code {ended[0]}); "
+                "the training was stopped, and goes on from its last checkpoint when it is started again"
+            )
 
     def _add(self, head: Head) -> None:
         self._heads.append(with_brain(head) if self._alone else head)
