@@ -1,7 +1,8 @@
-"""What a correction asks for: near its strokes the line is drawn anew."""
+"""What a correction asks for: near its strokes the line is drawn anew, and far from them nothing new appears."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import Tensor
 from ichhpinet.decision import lean
 from ichhpinet.itk import simpleitk
 
-HEEDED_MM = 15.0  # how far around a stroke on what was wrong the line is drawn anew; it fades over half as much again
+HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
+# it fades over half as much again
+ASKED_MM = 10.0  # an island further than this from every stroke of a round was not asked for
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
@@ -34,27 +37,65 @@ def heeded(
     A stroke on what was missed says that there is more blood about it. The network then ranks that blood before what is
     beside it, but seldom gives it a probability of one half. So, of what was outside the mask near the stroke, the
     threshold of greatest expected Dice is taken (`decision.lean`), and the same for what was inside near a stroke on
-    what was too much. Where several strokes are near, the line moves furthest that one of them asks for.
+    what was too much. Where several strokes are near, the line moves furthest that one of them asks for. How far "near"
+    goes is a matter of size (`_reach_mm`): in a small bleed a stroke on half a millimetre of rim would else draw the
+    line anew for all of it.
 
     probability, previous: (d, h, w) in [0, 1], of this round and of the one before. new, painted: (2, d, h, w) bool,
     this round's strokes and all so far, foreground and background; nothing painted moves. spacing_mm: (z, y, x).
     between: called now and then; what it raises ends the work. Returns: (d, h, w).
     """
     inside, bare = previous >= 0.5, ~painted.any(0)
+    known = _radius_mm(inside, spacing_mm)
     shift = torch.zeros_like(probability)
     for strokes, wrong, sign in ((new[0], ~inside, 1.0), (new[1], inside, -1.0)):
-        for box, stroke in _strokes(strokes & wrong, 1.5 * HEEDED_MM, spacing_mm):
+        for box, stroke in _strokes(strokes & wrong, 1.5 * HEEDED_MM[1], spacing_mm):
             between()
+            reach = _reach_mm(stroke, known, spacing_mm)
             distance, asked = _distance_mm(stroke, spacing_mm), wrong[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
-            moved = lean(logits[asked & (distance < HEEDED_MM)], LEAST_LINE)
-            fade = ((1.5 * HEEDED_MM - distance) / (0.5 * HEEDED_MM)).clamp(0, 1) * asked
+            moved = lean(logits[asked & (distance < reach)], LEAST_LINE)
+            fade = ((1.5 * reach - distance) / (0.5 * reach)).clamp(0, 1) * asked
             furthest = torch.maximum(sign * shift[box], moved * fade)
             shift[box] = sign * furthest
     moves = shift != 0
     made = probability.clone()
     made[moves] = torch.sigmoid(torch.logit(probability[moves], NO_LESS) + shift[moves])
     return made
+
+
+def without_unasked(probability: Tensor, previous: Tensor, new: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
+    """A round in which no island appears that nobody asked for: each keeps the probability it had before.
+
+    An island of the mask is asked for where some of it was in the mask or is painted, or lies within ASKED_MM of a
+    stroke of this round: whoever corrects one place looks for no change in another. Arguments as in `heeded`.
+    Returns: (d, h, w); as it was where there was no mask before.
+    """
+    before = previous >= 0.5
+    if not bool(before.any()):
+        return probability
+    sitk = simpleitk()
+    mask = sitk.GetImageFromArray((probability >= 0.5).numpy().astype(np.uint8))
+    islands = torch.from_numpy(sitk.GetArrayFromImage(sitk.ConnectedComponent(mask, True)).astype(np.int64))
+    wanted = torch.zeros(int(islands.max()) + 1, dtype=torch.bool)
+    wanted[0] = True
+    wanted[islands[before | painted[0]]] = True
+    if not bool(wanted.all()):
+        wanted[islands[_distance_mm(new.any(0), spacing_mm) < ASKED_MM]] = True
+    return torch.where(wanted[islands], probability, previous)
+
+
+def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
+    """Of a ball as large as the mask (d, h, w) bool; infinite where there is none: nothing is known of the bleed."""
+    mm3 = float(mask.sum()) * math.prod(spacing_mm)
+    return float((0.75 * mm3 / math.pi) ** (1 / 3)) if mm3 else math.inf
+
+
+def _reach_mm(stroke: Tensor, known_mm: float, spacing_mm: Spacing) -> float:
+    """Of a stroke (d, h, w) bool: the radius of what is known of the bleed, half its own length at least."""
+    where = torch.nonzero(stroke)
+    sides = (where.amax(0) - where.amin(0) + 1) * torch.tensor(spacing_mm)
+    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, float(sides.max()) / 2))
 
 
 def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor]]:

@@ -13,6 +13,7 @@ THRESHOLDS = (0.2, 0.5)  # never beyond: a few faint voxels must not become a le
 
 GAIN = 2.0  # logits, where corrections are many and all of one kind
 STEADY_MM2 = 40.0  # so much paint moves the line by half of that: a dab or two says little
+STEADY_MM3 = 1000.0  # in a mask as large as this by half of that again: a small one has no other places
 KEPT = 0.8  # of what the rounds before have said
 BOLDEST = 2.0
 
@@ -40,7 +41,7 @@ def lean(logits: Tensor, least: float = THRESHOLDS[0]) -> float:
     return -math.log(threshold / (1 - threshold))
 
 
-def boldness(before: float, previous: Tensor, new: Tensor, pixel_mm2: float) -> float:
+def boldness(before: float, previous: Tensor, new: Tensor, spacing_mm: tuple[float, float, float]) -> float:
     """What to add to the logits of a round because of what its strokes contradict.
 
     Strokes are drawn where the mask is wrong. Where more paint goes on what was missed than on what was too much, the
@@ -48,9 +49,12 @@ def boldness(before: float, previous: Tensor, new: Tensor, pixel_mm2: float) -> 
     that agrees with the mask says nothing.
 
     before: the last round's. previous: (d, h, w) its probability. new: (2, d, h, w) bool, this round's strokes,
-    foreground and background. pixel_mm2: area of a voxel in plane. Returns: in [-2, 2].
+    foreground and background. spacing_mm: (z, y, x). Returns: in [-2, 2].
     """
+    pixel_mm2 = spacing_mm[1] * spacing_mm[2]
     missed, extra = new[0] & (previous < 0.5), new[1] & (previous >= 0.5)
     missed_mm2, extra_mm2 = (float(voxels.sum()) * pixel_mm2 for voxels in (missed, extra))
+    mask_mm3 = float((previous >= 0.5).sum()) * math.prod(spacing_mm)
     told = GAIN * (missed_mm2 - extra_mm2) / (missed_mm2 + extra_mm2 + STEADY_MM2)
+    told *= mask_mm3 / (mask_mm3 + STEADY_MM3)
     return max(-BOLDEST, min(BOLDEST, KEPT * before + told))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import heeded
+from ichhpinet.corrections import heeded, without_unasked
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 3  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 4  # raised whenever the same weights and strokes give another mask: figures are kept by it
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
 
@@ -219,12 +219,16 @@ class Predictor:
         painted: Tensor,
         grid: WorkingGrid,
         between: Callable[[], None],
+        corrects: bool = True,
     ) -> RoundArrays:
         """A round after another one, with its corrections heeded (`corrections`).
 
         previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and all so far.
+        corrects: a round with strokes, and no island appears far from those of this one.
         """
         made = heeded(arrays.probability, previous, new, painted, grid.spacing_mm, between)
+        if corrects:
+            made = without_unasked(made, previous, new, painted, grid.spacing_mm)
         return replace(arrays, probability=made)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

@@ -138,7 +138,7 @@ class Session:
             foreground, background = _newest(*old, foreground, background)
             previous, memory = from_bytes(before.probability), before.memory(self._encoded.image.device)
             if before.corrected:  # a proposal is timid on purpose: to contradict it says nothing about the line
-                bold = boldness(before.boldness, previous, new, grid.pixel_mm**2)
+                bold = boldness(before.boldness, previous, new, grid.spacing_mm)
         touched = new.any(0).flatten(1).any(1)
         within = partial(_within, tick)
         if strokes.is_empty:
@@ -146,7 +146,8 @@ class Session:
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         if before is not None:
-            arrays = self._predictor.heed(arrays, previous, new, painted, grid, partial(tick, 0.97))
+            corrects = bool(before.corrected)  # a proposal may have seen a part of the bleed alone
+            arrays = self._predictor.heed(arrays, previous, new, painted, grid, partial(tick, 0.97), corrects)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))

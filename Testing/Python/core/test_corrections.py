@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.corrections import HEEDED_MM, LEAST_LINE, heeded
+from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_LINE, heeded, without_unasked
 
 SPACING = (5.0, 1.0, 2.0)
 WIDE = (9, 60, 30)  # 45 x 60 x 60 mm
@@ -50,7 +50,7 @@ def test_what_was_missed_and_is_thought_unlikely_is_taken_where_a_stroke_points_
     free = bleed & ~one_stroke(0)[0]
     assert torch.equal(made[free] >= 0.5, torch.ones(int(free.sum()), dtype=torch.bool))
     assert not (made[~bleed] >= 0.5).any()
-    assert torch.equal(made[~around(1.5 * HEEDED_MM + 2.5)], probability[~around(1.5 * HEEDED_MM + 2.5)])
+    assert torch.equal(made[~around(1.5 * HEEDED_MM[1] + 2.5)], probability[~around(1.5 * HEEDED_MM[1] + 2.5)])
 
 
 def test_the_same_holds_for_what_was_too_much() -> None:
@@ -73,6 +73,71 @@ def test_what_was_in_the_mask_does_not_move_with_what_was_missed() -> None:
     made = heed(probability, before, one_stroke(0))
     assert torch.equal(made[before > 0.5], probability[before > 0.5])
     assert (made[bleed & (before < 0.5)] >= 0.5).sum() > 100
+
+
+def disc(radius: int) -> torch.Tensor:
+    """The mask before, (d, h, w) bool: a square of the middle slice beside the stroke."""
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    mask[4, 32 : 32 + radius, 15 : 15 + radius] = True
+    return mask
+
+
+@pytest.mark.parametrize("voxels", [2, 8])
+def test_a_small_bleed_has_a_short_reach(voxels: int) -> None:
+    mask = disc(voxels)
+    radius = min(HEEDED_MM[1], max(HEEDED_MM[0], (0.75 * int(mask.sum()) * 10 / torch.pi) ** (1 / 3)))
+    assert radius < HEEDED_MM[1]
+    before = torch.where(mask, 0.9, 0.0)
+    probability = torch.where(mask, 0.9, uniform(0.3))
+    moved = heed(probability, before, one_stroke(0)) != probability
+    assert moved.any() and not (moved & ~around(1.5 * radius)).any()
+    assert torch.equal(moved & around(radius), around(radius) & ~mask & ~one_stroke(0)[0])
+
+
+def islands(*places: tuple[int, int]) -> torch.Tensor:
+    """A mask with islands at these rows and columns of the middle slice."""
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    for row, column in places:
+        mask[4, row : row + 3, column : column + 2] = True
+    return mask
+
+
+OLD, NEAR, FAR = (2, 2), (33, 15), (55, 26)  # the stroke is at (30, 15)
+
+
+def probable(mask: torch.Tensor) -> torch.Tensor:
+    return torch.where(mask, 0.8, 0.1)
+
+
+def test_a_long_stroke_reaches_as_far_as_it_is_long_to_both_sides() -> None:
+    long = one_stroke(0)
+    long[0, 4, 20:41, 15] = True  # 21 mm
+    before = probable(islands(OLD))
+    moved = heed(uniform(0.3), before, long) != uniform(0.3)
+    assert moved[4, 30, 20] and not moved[4, 30, 24]  # 10 and 18 mm beside it
+    assert not (heed(uniform(0.3), before, one_stroke(0)) != uniform(0.3))[4, 30, 20]
+
+
+def test_an_island_that_nobody_asked_for_does_not_appear() -> None:
+    new = one_stroke(1)
+    before, now = probable(islands(OLD)), probable(islands(OLD, NEAR, FAR))
+    made = without_unasked(now, before, new, new, SPACING)
+    assert torch.equal(made, probable(islands(OLD, NEAR)))
+    assert not around(ASKED_MM)[islands(FAR)].any() and around(ASKED_MM)[islands(NEAR)].any()
+
+
+def test_what_was_in_the_mask_grows_and_what_is_painted_stays() -> None:
+    new = one_stroke(0)
+    painted = new.clone()
+    painted[0] |= islands(FAR)
+    grown = islands(OLD, (2, 4), (5, 2))
+    now = probable(grown | islands(FAR))
+    assert torch.equal(without_unasked(now, probable(islands(OLD)), new, painted, SPACING), now)
+
+
+def test_where_there_was_no_mask_every_island_may_appear() -> None:
+    now = probable(islands(NEAR, FAR))
+    assert torch.equal(without_unasked(now, uniform(0.1), one_stroke(0), one_stroke(0), SPACING), now)
 
 
 def test_each_stroke_has_a_line_of_its_own() -> None:

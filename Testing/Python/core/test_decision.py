@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.decision import BOLDEST, GAIN, KEPT, STEADY_MM2, THRESHOLDS, boldness, lean
+from ichhpinet.decision import BOLDEST, GAIN, KEPT, STEADY_MM2, STEADY_MM3, THRESHOLDS, boldness, lean
 
 
 def logit(probability: float) -> float:
@@ -58,6 +58,8 @@ def test_no_other_threshold_has_a_greater_expected_dice(probabilities: list[floa
 
 PREVIOUS = torch.zeros(2, 10, 20)
 PREVIOUS[:, :, :10] = 0.9  # the mask before: the left half
+SPACING = (5.0, 1.0, 1.0)
+ASKED = GAIN * 200 * 5 / (200 * 5 + STEADY_MM3)  # of a mask of 200 voxels
 
 
 def painted(foreground: tuple[slice, slice], background: tuple[slice, slice] = (slice(0), slice(0))) -> torch.Tensor:
@@ -69,28 +71,36 @@ def painted(foreground: tuple[slice, slice], background: tuple[slice, slice] = (
 
 def test_paint_on_what_was_missed_makes_the_next_mask_larger() -> None:
     missed = painted((slice(0, 4), slice(10, 20)))  # 40 voxels
-    assert boldness(0.0, PREVIOUS, missed, 1.0) == pytest.approx(GAIN * 40 / (40 + STEADY_MM2))
+    assert boldness(0.0, PREVIOUS, missed, SPACING) == pytest.approx(ASKED * 40 / (40 + STEADY_MM2))
 
 
 def test_paint_on_what_was_too_much_makes_it_smaller_by_as_much() -> None:
     extra = painted((slice(0), slice(0)), (slice(0, 4), slice(0, 10)))
-    assert boldness(0.0, PREVIOUS, extra, 1.0) == pytest.approx(-GAIN * 40 / (40 + STEADY_MM2))
+    assert boldness(0.0, PREVIOUS, extra, SPACING) == pytest.approx(-ASKED * 40 / (40 + STEADY_MM2))
+
+
+def test_a_small_mask_is_moved_less() -> None:
+    missed = painted((slice(0, 4), slice(10, 20)))
+    small = PREVIOUS.clone()
+    small[:, 3:] = 0.0
+    large, little = (boldness(0.0, before, missed, SPACING) for before in (PREVIOUS, small))
+    assert little / large == pytest.approx((300 / (300 + STEADY_MM3)) / (1000 / (1000 + STEADY_MM3)))
 
 
 def test_paint_that_agrees_with_the_mask_says_nothing() -> None:
     agreeing = painted((slice(0, 9), slice(0, 10)), (slice(0, 9), slice(10, 20)))
-    assert boldness(0.0, PREVIOUS, agreeing, 1.0) == 0.0
+    assert boldness(0.0, PREVIOUS, agreeing, SPACING) == 0.0
 
 
 def test_what_was_said_before_fades() -> None:
     nothing = torch.zeros(2, *PREVIOUS.shape, dtype=torch.bool)
-    assert boldness(1.0, PREVIOUS, nothing, 1.0) == pytest.approx(KEPT)
+    assert boldness(1.0, PREVIOUS, nothing, SPACING) == pytest.approx(KEPT)
 
 
 def test_a_stroke_counts_by_its_area_not_by_its_voxels() -> None:
     coarse = painted((slice(0, 4), slice(10, 20)))
     fine = painted((slice(0, 8), slice(10, 20)))
-    assert boldness(0.0, PREVIOUS, coarse, 1.0) == pytest.approx(boldness(0.0, PREVIOUS, fine, 0.5))
+    assert boldness(0.0, PREVIOUS, coarse, SPACING) == pytest.approx(boldness(0.0, PREVIOUS, fine, (10.0, 0.5, 1.0)))
 
 
 @settings(max_examples=50, deadline=None)
@@ -99,4 +109,4 @@ def test_it_stays_within_its_limits(seed: int, before: float, pixel_mm2: float) 
     random = torch.Generator().manual_seed(seed)
     share = torch.rand(2, 1, 1, 1, generator=random)
     new = torch.rand(2, *PREVIOUS.shape, generator=random) < share
-    assert -BOLDEST <= boldness(before, PREVIOUS, new, pixel_mm2) <= BOLDEST
+    assert -BOLDEST <= boldness(before, PREVIOUS, new, (5.0, 1.0, pixel_mm2)) <= BOLDEST

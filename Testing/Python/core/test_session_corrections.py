@@ -17,7 +17,7 @@ from core.engine import QuickPredictor, small_ct, stroke
 from ichhpinet.decision import BOLDEST
 from ichhpinet.memory import RoundState
 from ichhpinet.networks import Memory
-from ichhpinet.predictor import Predictor, RoundArrays
+from ichhpinet.predictor import EncodedVolume, Predictor, RoundArrays
 from ichhpinet.session import Session
 from ichhpinet.sessionfile import read_session
 from ichhpinet.volume import CTVolume
@@ -89,6 +89,31 @@ def test_corrections_are_heeded_in_every_round_but_the_first(ct: CTVolume) -> No
     assert np.count_nonzero(session.propose().probability) > 2
     for number, voxel in enumerate(((2, 7, 7), (2, 1, 1)), start=1):
         assert np.count_nonzero(session.refine(hp.Scribbles(stroke(voxel))).probability) == number
+
+
+class Islands(QuickPredictor):
+    """Each round has its own island, a corner of the volume; nothing is drawn anew."""
+
+    def compute_round(self, encoded: EncodedVolume, *rest: Any, **_: Any) -> RoundArrays:
+        made = super().compute_round(encoded, *rest)
+        corner = torch.zeros(encoded.grid.shape)
+        corner[(0, -1)[self.rounds % 2], :2, :2] = 0.9
+        self.rounds += 1
+        return replace(made, probability=corner)
+
+    rounds = 0
+
+
+def test_islands_far_from_a_correction_appear_after_a_proposal_alone(ct: CTVolume) -> None:
+    middle = hp.Scribbles(stroke((2, 15, 15)))
+    for first in (Session.propose, lambda session: session.refine(middle)):
+        predictor = Islands()
+        session = predictor.open(ct)
+        first(session)
+        assert float(session.current.probability.max()) > 0.8  # type: ignore[union-attr]
+        predictor.rounds = 1
+        appeared = float(session.refine(middle).probability[-1, 0, 0]) > 0.8
+        assert appeared == (first is Session.propose)
 
 
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:
