@@ -32,5 +32,5 @@ PARTS = {
     "head": Part("without the boundary head"),
     "lean": Part("without the line of greatest expected Dice"),
     "boldness": Part("without the line that moves with corrections"),
-    "heed": Part("without the line drawn anew near corrections"),
+    "heed": Part("without what corrections ask for (the line drawn anew near them, no islands elsewhere)"),
 }
