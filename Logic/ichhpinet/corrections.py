@@ -31,6 +31,7 @@ def heeded(
     painted: Tensor,
     spacing_mm: Spacing,
     between: Between = lambda: None,
+    sized: bool = True,
 ) -> Tensor:
     """A round in which the line near each of its corrections is drawn for what that one points at alone.
 
@@ -43,15 +44,15 @@ def heeded(
 
     probability, previous: (d, h, w) in [0, 1], of this round and of the one before. new, painted: (2, d, h, w) bool,
     this round's strokes and all so far, foreground and background; nothing painted moves. spacing_mm: (z, y, x).
-    between: called now and then; what it raises ends the work. Returns: (d, h, w).
+    between: called now and then; what it raises ends the work. sized: the last mask shows how large the bleed is; that
+    of a proposal may show a part of it, or none. Returns: (d, h, w).
     """
     inside, bare = previous >= 0.5, ~painted.any(0)
-    known = _radius_mm(inside, spacing_mm)
+    known = _radius_mm(inside, spacing_mm) if sized else math.inf
     shift = torch.zeros_like(probability)
     for strokes, wrong, sign in ((new[0], ~inside, 1.0), (new[1], inside, -1.0)):
-        for box, stroke in _strokes(strokes & wrong, 1.5 * HEEDED_MM[1], spacing_mm):
+        for box, stroke, reach in _strokes(strokes & wrong, known, spacing_mm):
             between()
-            reach = _reach_mm(stroke, known, spacing_mm)
             distance, asked = _distance_mm(stroke, spacing_mm), wrong[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
             moved = lean(logits[asked & (distance < reach)], LEAST_LINE)
@@ -64,7 +65,14 @@ def heeded(
     return made
 
 
-def without_unasked(probability: Tensor, previous: Tensor, new: Tensor, painted: Tensor, spacing_mm: Spacing) -> Tensor:
+def without_unasked(
+    probability: Tensor,
+    previous: Tensor,
+    new: Tensor,
+    painted: Tensor,
+    spacing_mm: Spacing,
+    between: Between = lambda: None,
+) -> Tensor:
     """A round in which no island appears that nobody asked for: each keeps the probability it had before.
 
     An island of the mask is asked for where some of it was in the mask or is painted, or lies within ASKED_MM of a
@@ -74,6 +82,7 @@ def without_unasked(probability: Tensor, previous: Tensor, new: Tensor, painted:
     before = previous >= 0.5
     if not bool(before.any()):
         return probability
+    between()
     sitk = simpleitk()
     mask = sitk.GetImageFromArray((probability >= 0.5).numpy().astype(np.uint8))
     islands = torch.from_numpy(sitk.GetArrayFromImage(sitk.ConnectedComponent(mask, True)).astype(np.int64))
@@ -81,34 +90,35 @@ def without_unasked(probability: Tensor, previous: Tensor, new: Tensor, painted:
     wanted[0] = True
     wanted[islands[before | painted[0]]] = True
     if not bool(wanted.all()):
+        between()
         wanted[islands[_distance_mm(new.any(0), spacing_mm) < ASKED_MM]] = True
     return torch.where(wanted[islands], probability, previous)
 
 
 def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
-    """Of a ball as large as the mask (d, h, w) bool; infinite where there is none: nothing is known of the bleed."""
+    """Of a ball as large as all of the mask (d, h, w) bool; infinite where there is none: nothing is known then."""
     mm3 = float(mask.sum()) * math.prod(spacing_mm)
     return float((0.75 * mm3 / math.pi) ** (1 / 3)) if mm3 else math.inf
 
 
-def _reach_mm(stroke: Tensor, known_mm: float, spacing_mm: Spacing) -> float:
-    """Of a stroke (d, h, w) bool: the radius of what is known of the bleed, half its own length at least."""
-    where = torch.nonzero(stroke)
-    sides = (where.amax(0) - where.amin(0) + 1) * torch.tensor(spacing_mm)
-    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, float(sides.max()) / 2))
+def _reach_mm(size: tuple[int, ...], known_mm: float, spacing_mm: Spacing) -> float:
+    """Of a stroke in a box of (z, y, x) voxels: the radius known of the bleed, half the box's longest side at least."""
+    longest = max(voxels * mm for voxels, mm in zip(size, spacing_mm, strict=True))
+    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, longest / 2))
 
 
-def _strokes(voxels: Tensor, margin_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor]]:
-    """The connected strokes of (d, h, w) bool: for each a box with this much around it, and the stroke in it, bool."""
+def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor, float]]:
+    """The connected strokes of (d, h, w) bool: a box about all that each moves, the stroke in it, and its reach."""
     if not bool(voxels.any()):
         return
     sitk = simpleitk()
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
     numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
-    margin = [int(margin_mm / mm) for mm in spacing_mm]
     for label, (low, size) in boxes.items():
+        reach = _reach_mm(size, known_mm, spacing_mm)
+        margin = [int(1.5 * reach / mm) for mm in spacing_mm]
         z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
-        yield (z, y, x), numbered[z, y, x] == label
+        yield (z, y, x), numbered[z, y, x] == label, reach
 
 
 def _bounds(sitk: Any, labels: Any) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -13,7 +13,7 @@ THRESHOLDS = (0.2, 0.5)  # never beyond: a few faint voxels must not become a le
 
 GAIN = 2.0  # logits, where corrections are many and all of one kind
 STEADY_MM2 = 40.0  # so much paint moves the line by half of that: a dab or two says little
-STEADY_MM3 = 1000.0  # in a mask as large as this by half of that again: a small one has no other places
+STEADY_MM3 = 1000.0  # a mask of this size halves what is said, a smaller one leaves less: it has no other places
 KEPT = 0.8  # of what the rounds before have said
 BOLDEST = 2.0
 
@@ -46,7 +46,8 @@ def boldness(before: float, previous: Tensor, new: Tensor, spacing_mm: tuple[flo
 
     Strokes are drawn where the mask is wrong. Where more paint goes on what was missed than on what was too much, the
     mask is too small in other places too, and the next one is drawn more generously, and the other way round. Paint
-    that agrees with the mask says nothing.
+    that agrees with the mask says nothing, and the smaller the mask is, the less is said; of one that is empty nothing
+    is known.
 
     before: the last round's. previous: (d, h, w) its probability. new: (2, d, h, w) bool, this round's strokes,
     foreground and background. spacing_mm: (z, y, x). Returns: in [-2, 2].
@@ -56,5 +57,6 @@ def boldness(before: float, previous: Tensor, new: Tensor, spacing_mm: tuple[flo
     missed_mm2, extra_mm2 = (float(voxels.sum()) * pixel_mm2 for voxels in (missed, extra))
     mask_mm3 = float((previous >= 0.5).sum()) * math.prod(spacing_mm)
     told = GAIN * (missed_mm2 - extra_mm2) / (missed_mm2 + extra_mm2 + STEADY_MM2)
-    told *= mask_mm3 / (mask_mm3 + STEADY_MM3)
+    if mask_mm3:
+        told *= mask_mm3 / (mask_mm3 + STEADY_MM3)
     return max(-BOLDEST, min(BOLDEST, KEPT * before + told))

@@ -224,11 +224,12 @@ class Predictor:
         """A round after another one, with its corrections heeded (`corrections`).
 
         previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and all so far.
-        corrects: a round with strokes, and no island appears far from those of this one.
+        corrects: the round before had strokes; a proposal's mask may be a part of the bleed: it limits neither how far
+        a correction reaches nor where islands appear.
         """
-        made = heeded(arrays.probability, previous, new, painted, grid.spacing_mm, between)
+        made = heeded(arrays.probability, previous, new, painted, grid.spacing_mm, between, corrects)
         if corrects:
-            made = without_unasked(made, previous, new, painted, grid.spacing_mm)
+            made = without_unasked(made, previous, new, painted, grid.spacing_mm, between)
         return replace(arrays, probability=made)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

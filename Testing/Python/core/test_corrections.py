@@ -75,16 +75,16 @@ def test_what_was_in_the_mask_does_not_move_with_what_was_missed() -> None:
     assert (made[bleed & (before < 0.5)] >= 0.5).sum() > 100
 
 
-def disc(radius: int) -> torch.Tensor:
+def square(side: int) -> torch.Tensor:
     """The mask before, (d, h, w) bool: a square of the middle slice beside the stroke."""
     mask = torch.zeros(WIDE, dtype=torch.bool)
-    mask[4, 32 : 32 + radius, 15 : 15 + radius] = True
+    mask[4, 32 : 32 + side, 15 : 15 + side] = True
     return mask
 
 
 @pytest.mark.parametrize("voxels", [2, 8])
 def test_a_small_bleed_has_a_short_reach(voxels: int) -> None:
-    mask = disc(voxels)
+    mask = square(voxels)
     radius = min(HEEDED_MM[1], max(HEEDED_MM[0], (0.75 * int(mask.sum()) * 10 / torch.pi) ** (1 / 3)))
     assert radius < HEEDED_MM[1]
     before = torch.where(mask, 0.9, 0.0)
@@ -109,7 +109,22 @@ def probable(mask: torch.Tensor) -> torch.Tensor:
     return torch.where(mask, 0.8, 0.1)
 
 
-def test_a_long_stroke_reaches_as_far_as_it_is_long_to_both_sides() -> None:
+def test_the_mask_of_a_proposal_says_nothing_of_the_size() -> None:
+    before, new = torch.where(square(2), 0.9, 0.0), one_stroke(0)
+    made = heeded(uniform(0.3), before, new, new, SPACING, sized=False)
+    near = around(HEEDED_MM[1])
+    assert torch.equal((made != uniform(0.3)) & near, near & ~square(2) & ~new[0])
+
+
+@pytest.mark.parametrize(("mm", "appears"), [(ASKED_MM - 1, True), (ASKED_MM, False)])
+def test_how_far_an_island_may_lie(mm: float, appears: bool) -> None:
+    new, far = one_stroke(1), torch.zeros(WIDE, dtype=torch.bool)
+    far[4, 30 + int(mm), 15] = True
+    made = without_unasked(probable(islands(OLD) | far), probable(islands(OLD)), new, new, SPACING)
+    assert bool(made[far] >= 0.5) == appears
+
+
+def test_a_long_stroke_reaches_half_as_far_as_it_is_long() -> None:
     long = one_stroke(0)
     long[0, 4, 20:41, 15] = True  # 21 mm
     before = probable(islands(OLD))

@@ -87,6 +87,11 @@ def test_a_small_mask_is_moved_less() -> None:
     assert little / large == pytest.approx((300 / (300 + STEADY_MM3)) / (1000 / (1000 + STEADY_MM3)))
 
 
+def test_of_an_empty_mask_strokes_say_as_much_as_of_a_large_one() -> None:
+    missed = painted((slice(0, 4), slice(10, 20)))
+    assert boldness(0.0, torch.zeros_like(PREVIOUS), missed, SPACING) == pytest.approx(GAIN * 40 / (40 + STEADY_MM2))
+
+
 def test_paint_that_agrees_with_the_mask_says_nothing() -> None:
     agreeing = painted((slice(0, 9), slice(0, 10)), (slice(0, 9), slice(10, 20)))
     assert boldness(0.0, PREVIOUS, agreeing, SPACING) == 0.0

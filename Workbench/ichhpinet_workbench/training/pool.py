@@ -115,10 +115,10 @@ class Pool:
         if self._queue is None:
             return
         while len(self._heads) < self._size or self._given >= self._uses * self.made:
+            self._check_workers()  # a `get` may hang on what one of them had half sent
             try:
                 self._add(self._queue.get(timeout=LOOK_SECONDS if self._waits else 0))
             except queue.Empty:
-                self._check_workers()
                 if not self._waits:
                     return
 
