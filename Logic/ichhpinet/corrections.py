@@ -103,8 +103,8 @@ def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
 
 def _reach_mm(size: tuple[int, ...], known_mm: float, spacing_mm: Spacing) -> float:
     """Of a stroke in a box of (z, y, x) voxels: the radius known of the bleed, half the box's longest side at least."""
-    longest = max(voxels * mm for voxels, mm in zip(size, spacing_mm, strict=True))
-    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, longest / 2))
+    sides = torch.tensor(size) * torch.tensor(spacing_mm)  # float32, as distances are: many lie at just this one
+    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, float(sides.max()) / 2))
 
 
 def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor, float]]:
@@ -114,9 +114,9 @@ def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[t
     sitk = simpleitk()
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
     numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
+    margin = [int(1.5 * HEEDED_MM[1] / mm) for mm in spacing_mm]
     for label, (low, size) in boxes.items():
         reach = _reach_mm(size, known_mm, spacing_mm)
-        margin = [int(1.5 * reach / mm) for mm in spacing_mm]
         z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
         yield (z, y, x), numbered[z, y, x] == label, reach
 
