@@ -51,14 +51,15 @@ def heeded(
     known = _radius_mm(inside, spacing_mm) if sized else math.inf
     shift = torch.zeros_like(probability)
     for strokes, wrong, sign in ((new[0], ~inside, 1.0), (new[1], inside, -1.0)):
+        moved = torch.zeros_like(probability)
         for box, stroke, reach in _strokes(strokes & wrong, known, spacing_mm):
             between()
             distance, asked = _distance_mm(stroke, spacing_mm), wrong[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
-            moved = lean(logits[asked & (distance < reach)], LEAST_LINE)
+            most = lean(logits[asked & (distance < reach)], LEAST_LINE)
             fade = ((1.5 * reach - distance) / (0.5 * reach)).clamp(0, 1) * asked
-            furthest = torch.maximum(sign * shift[box], moved * fade)
-            shift[box] = sign * furthest
+            moved[box] = torch.maximum(moved[box], most * fade)
+        shift += sign * moved  # one kind moves what was outside the mask, the other what was inside
     moves = shift != 0
     made = probability.clone()
     made[moves] = torch.sigmoid(torch.logit(probability[moves], NO_LESS) + shift[moves])
@@ -103,8 +104,8 @@ def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
 
 def _reach_mm(size: tuple[int, ...], known_mm: float, spacing_mm: Spacing) -> float:
     """Of a stroke in a box of (z, y, x) voxels: the radius known of the bleed, half the box's longest side at least."""
-    sides = torch.tensor(size) * torch.tensor(spacing_mm)  # float32, as distances are: many lie at just this one
-    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, float(sides.max()) / 2))
+    longest = max(voxels * mm for voxels, mm in zip(size, spacing_mm, strict=True))
+    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, longest / 2))
 
 
 def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor, float]]:
@@ -114,9 +115,9 @@ def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[t
     sitk = simpleitk()
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
     numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
-    margin = [int(1.5 * HEEDED_MM[1] / mm) for mm in spacing_mm]
     for label, (low, size) in boxes.items():
         reach = _reach_mm(size, known_mm, spacing_mm)
+        margin = [int(1.5 * reach / mm) for mm in spacing_mm]
         z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
         yield (z, y, x), numbered[z, y, x] == label, reach
 

@@ -155,6 +155,18 @@ def test_where_there_was_no_mask_every_island_may_appear() -> None:
     assert torch.equal(without_unasked(now, uniform(0.1), one_stroke(0), one_stroke(0), SPACING), now)
 
 
+def test_strokes_of_both_kinds_do_not_take_back_what_the_other_asks_for() -> None:
+    before = torch.where(torch.arange(WIDE[1])[None, :, None] > 32, 0.9, 0.0).expand(WIDE)
+    probability = torch.where(before > 0.5, 0.7, 0.3)
+    missed, both = one_stroke(0), one_stroke(0)
+    both[1, 4, 35, 15] = True
+    alone = heed(probability, before, missed)
+    made = heed(probability, before, both)
+    outside = before < 0.5
+    assert torch.equal(made[outside], alone[outside]) and (alone[outside] != 0.3).sum() > 100
+    assert (made[~outside] < 0.7).sum() > 100
+
+
 def test_each_stroke_has_a_line_of_its_own() -> None:
     far = (1, 56, 3)
     faint, bleed = missed_part(0.3)
