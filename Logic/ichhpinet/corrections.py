@@ -15,7 +15,7 @@ from ichhpinet.itk import simpleitk
 
 HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
 # it fades over half as much again
-ASKED_MM = 10.0  # an island further than this from every stroke of a round was not asked for
+ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
