@@ -125,7 +125,7 @@ class Worker:
         if pipe is not None:
             pipe.close()
         if process is not None:
-            if self._stop is not None:
+            if self._stop is not None and process.is_alive():  # one that was killed may have kept the event's lock
                 self._stop.set()
             process.join(0.5)
             if process.is_alive():

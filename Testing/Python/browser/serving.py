@@ -154,6 +154,16 @@ def engines(pid: int) -> list[int]:
     return children(pid, "spawn_main")
 
 
+def ended(pid: int) -> bool:
+    """Whether a killed process has let go of its pipes: all its threads are gone, not its command line alone."""
+    folder = Path("/proc") / str(pid)
+    try:
+        state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state in "ZX" and len(list((folder / "task").iterdir())) <= 1
+    except OSError:
+        return True
+
+
 # -- hands -----------------------------------------------------------------------------------------------------------
 
 

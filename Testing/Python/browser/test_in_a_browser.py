@@ -20,6 +20,7 @@ from browser.serving import (
     at,
     comes_to_be,
     downloaded,
+    ended,
     engines,
     landed,
     open_sample,
@@ -226,7 +227,7 @@ def test_an_engine_that_dies_is_said_and_the_next_round_works(tab: Tab, served: 
     paint(page, "axial", *BESIDE)
     (first,) = engines(served.process.pid)
     os.kill(first, signal.SIGKILL)  # while it has nothing to do: the round starts another, which takes seconds
-    while engines(served.process.pid):  # or the round is given to it as it dies, and is over at once
+    while not ended(first):  # or the round is given to it as it dies, and is over at once
         page.wait_for_timeout(50)
     page.get_by_role("button", name="Refine", exact=True).click()
     page.wait_for_function("trame.state.get('busy')")
