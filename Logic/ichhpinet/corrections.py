@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ichhpinet.decision import lean
 from ichhpinet.itk import simpleitk
+from ichhpinet.networks.correction import NONE_MM, CorrectionHead, correction_maps, faded
 
 HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
 # it fades over half as much again
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
+FAR_MM = 60.0  # distances are not told apart beyond
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
@@ -63,6 +65,37 @@ def heeded(
     moves = shift != 0
     made = probability.clone()
     made[moves] = torch.sigmoid(torch.logit(probability[moves], NO_LESS) + shift[moves])
+    return made
+
+
+def listened(
+    head: CorrectionHead,
+    image: Tensor,
+    probability: Tensor,
+    previous: Tensor,
+    new: Tensor,
+    painted: Tensor,
+    spacing_mm: Spacing,
+    between: Between = lambda: None,
+) -> Tensor:
+    """A round corrected by the head about the strokes that contradict the one before; elsewhere it stays as it was.
+
+    image: (d, h, w) normalised, on the head's device. The others as in `heeded`. Returns: (d, h, w).
+    """
+    wrong = new & torch.stack([previous < 0.5, previous >= 0.5])
+    if not bool(wrong.any()):
+        return probability
+    box = _box_about(wrong.any(0), spacing_mm)
+    between()
+    distance = torch.stack([far_mm(kind, spacing_mm) for kind in wrong[(slice(None), *box)]])
+    between()
+    logits = torch.logit(probability[box], NO_LESS)
+    strokes = painted[(slice(None), *box)], wrong[(slice(None), *box)]
+    parts = [image[box], logits, previous[box], *strokes, distance, torch.tensor(spacing_mm[0])]
+    maps = correction_maps(*(part[None].to(image.device) for part in parts))
+    change = head(maps)[0].float().cpu() * faded(distance[None])[0]
+    made = probability.clone()
+    made[box] = torch.sigmoid(logits + change)
     return made
 
 
@@ -120,6 +153,24 @@ def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[t
         margin = [int(1.5 * reach / mm) for mm in spacing_mm]
         z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
         yield (z, y, x), numbered[z, y, x] == label, reach
+
+
+def _box_about(voxels: Tensor, spacing_mm: Spacing) -> Box:
+    """What lies within NONE_MM of the voxels set in (d, h, w), h and w even: rows and columns are even in number."""
+    found = []
+    for axis, mm in enumerate(spacing_mm):
+        others = [other for other in range(3) if other != axis]
+        where, margin = torch.nonzero(voxels.any(others[1]).any(others[0])).flatten(), int(NONE_MM / mm)
+        low, high = max(0, int(where[0]) - margin), min(voxels.shape[axis], int(where[-1]) + 1 + margin)
+        found.append(slice(low, high) if axis == 0 else slice(low // 2 * 2, -(-high // 2) * 2))
+    return found[0], found[1], found[2]
+
+
+def far_mm(voxels: Tensor, spacing_mm: Spacing) -> Tensor:
+    """`_distance_mm`, no further than FAR_MM; that where nothing is set."""
+    if not bool(voxels.any()):
+        return torch.full(voxels.shape, FAR_MM)
+    return _distance_mm(voxels, spacing_mm).clamp(max=FAR_MM)
 
 
 def _bounds(sitk: Any, labels: Any) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:

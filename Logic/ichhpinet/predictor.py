@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import heeded, without_unasked
+from ichhpinet.corrections import heeded, listened, without_unasked
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -211,13 +211,14 @@ class Predictor:
         tick(1.0)
         return replace(second, memory=memory)
 
+    @torch.inference_mode()
     def heed(
         self,
         arrays: RoundArrays,
+        encoded: EncodedVolume,
         previous: Tensor,
         new: Tensor,
         painted: Tensor,
-        grid: WorkingGrid,
         between: Callable[[], None],
         corrects: bool = True,
     ) -> RoundArrays:
@@ -227,9 +228,13 @@ class Predictor:
         corrects: the round before had strokes; a proposal's mask may be a part of the bleed: it limits neither how far
         a correction reaches nor where islands appear.
         """
-        made = heeded(arrays.probability, previous, new, painted, grid.spacing_mm, between, corrects)
+        rest = (previous, new, painted, encoded.grid.spacing_mm, between)
+        made = heeded(arrays.probability, *rest, corrects)
+        head = self._network.correction
+        if head is not None:
+            made = listened(head, encoded.image[0], made, *rest)
         if corrects:
-            made = without_unasked(made, previous, new, painted, grid.spacing_mm, between)
+            made = without_unasked(made, *rest)
         return replace(arrays, probability=made)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

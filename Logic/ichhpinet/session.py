@@ -147,7 +147,7 @@ class Session:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         if before is not None:
             corrects = bool(before.corrected)  # a proposal may have seen a part of the bleed alone
-            arrays = self._predictor.heed(arrays, previous, new, painted, grid, partial(tick, 0.97), corrects)
+            arrays = self._predictor.heed(arrays, self._encoded, previous, new, painted, partial(tick, 0.97), corrects)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))

@@ -52,6 +52,8 @@ class ModelConfig:
     """Channels of a last stage at stride 1 that sees the image; 0: the logits are interpolated, as published."""
     boundary_channels: int = 0
     """Channels of a head at stride 1 that corrects the joined logits along the border; 0: none, as published."""
+    correction_channels: int = 0
+    """Channels of a head that corrects the logits about strokes that contradict the round before; 0: none."""
     read_limit: int = 6
     """A read of the memory looks at no more than this many corrected slices, the nearest, and one recent one."""
     wave_slices: int = 1
@@ -140,6 +142,7 @@ class ModelConfig:
             decoder_widths=(96, 48, 24),
             refine_channels=8,
             boundary_channels=16,
+            correction_channels=16,
             wave_slices=3,
             affinity_reach=0.6,
         )
@@ -162,6 +165,7 @@ class ModelConfig:
             decoder_widths=(8, 6, 4),
             refine_channels=2,
             boundary_channels=2,
+            correction_channels=2,
         )
         return cls.compact(**(small | switches))
 

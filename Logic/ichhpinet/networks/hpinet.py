@@ -14,6 +14,7 @@ from torch import Tensor
 from ..preprocessing import CHANNELS, compose, stroke_maps
 from .boundary import BoundaryHead
 from .config import ModelConfig
+from .correction import CorrectionHead
 from .fcm import FeatureConvertModule
 from .mpffm import MaskDecoder, MemoryEncoder, QueryEncoder, SliceFeatures, places_of, readout
 from .sim import SliceInteractionModule
@@ -88,6 +89,7 @@ class HPINet(nn.Module):
         self.fused_strides = tuple(2 << i for i in range(3))  # volume strides 1, 2, 4 on the slice grid
         self.fcm = FeatureConvertModule(c.volume_widths[:3], tuple(width_at[s] for s in self.fused_strides))
         self.boundary = BoundaryHead(prompts, c.boundary_channels) if c.boundary_channels else None
+        self.correction = CorrectionHead(c.correction_channels) if c.correction_channels else None
 
     def encode(self, image: Tensor) -> SliceFeatures:
         """Image-only features of N slices (N, h, w): once when a volume is opened, never again."""

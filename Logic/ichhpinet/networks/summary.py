@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..preprocessing import CHANNELS
 from .config import ModelConfig
+from .correction import MAPS
 from .hpinet import HPINet
 from .mpffm import readout
 
@@ -38,7 +39,7 @@ def count_millions(*modules: nn.Module) -> float:
 
 
 def costs(config: ModelConfig, slices: int = SLICES, pixels: int = PIXELS) -> list[Cost]:
-    """VIM, SIM, FCM, MPFFM, and the boundary head where there is one, on (slices, pixels, pixels).
+    """VIM, SIM, FCM, MPFFM, and the boundary and correction heads where they are, on (slices, pixels, pixels).
 
     Nothing is allocated: shapes alone run.
     """
@@ -74,6 +75,11 @@ def costs(config: ModelConfig, slices: int = SLICES, pixels: int = PIXELS) -> li
         with torch.device("meta"):
             told, said = torch.empty(slices, channels, pixels, pixels), torch.empty(slices, 2, pixels, pixels)
         rows.append(Cost("border", count_millions(boundary), _gflop(lambda: boundary.correct(told, said))))
+    correction = network.correction
+    if correction is not None:  # looks at a box about a round's corrections; here that is everything
+        with torch.device("meta"):
+            seen = torch.empty(1, MAPS, slices, pixels, pixels)
+        rows.append(Cost("correction", count_millions(correction), _gflop(lambda: correction(seen))))
     return rows
 
 

@@ -39,6 +39,8 @@ def tiny_network(seed: int = 1, **switches: Any) -> HPINet:
             head.bias.zero_()
         if network.boundary is not None:  # starts at 0, which would hide it
             network.boundary.last.weight.copy_(torch.randn(network.boundary.last.weight.shape, generator=generator))
+        if network.correction is not None:
+            network.correction.last.weight.copy_(torch.randn(network.correction.last.weight.shape, generator=generator))
     return network
 
 

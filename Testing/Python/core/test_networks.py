@@ -91,7 +91,7 @@ def test_the_summary_counts_what_the_network_has(name: str) -> None:
     with torch.device("meta"):
         network = HPINet(ModelConfig.named(name))
     rows = costs(ModelConfig.named(name), slices=4, pixels=64)
-    assert [row.name for row in rows] == ["VIM", "SIM", "FCM", "MPFFM"] + ["border"] * (name != "paper")
+    assert [row.name for row in rows] == ["VIM", "SIM", "FCM", "MPFFM"] + ["border", "correction"] * (name != "paper")
     assert sum(row.millions for row in rows) == pytest.approx(sum(p.numel() for p in network.parameters()) / 1e6)
     assert all(row.gflop > 0 for row in rows)
 

@@ -79,7 +79,8 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
 class Mute(QuickPredictor):
     """Where corrections are heeded nothing is left but what is painted."""
 
-    def heed(self, arrays: RoundArrays, previous: torch.Tensor, new: torch.Tensor, *_: Any) -> RoundArrays:
+    def heed(self, arrays: RoundArrays, _: EncodedVolume, *rest: Any) -> RoundArrays:
+        previous, new = rest[:2]
         assert arrays.probability.shape == previous.shape == new.shape[1:]
         return replace(arrays, probability=torch.zeros_like(previous))
 

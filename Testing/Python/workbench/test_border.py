@@ -1,4 +1,4 @@
-"""The end of a training run: the mean of good points, and the boundary head's own training."""
+"""The end of a training run: the mean of good points, and the small heads' own training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import torch
 from core.engine import tiny_network
 from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.networks.boundary import BoundaryHead
-from ichhpinet_workbench.training import border, finish, pool, selection
-from ichhpinet_workbench.training.border import BorderTrainer, Sample, border_loss, judge, play
+from ichhpinet_workbench.training import finish, headtrainer, pool, selection
+from ichhpinet_workbench.training.border import BorderTrainer, Sample, border_loss, border_part, judge
 from ichhpinet_workbench.training.checkpoints import load_state
 from ichhpinet_workbench.training.export import export
+from ichhpinet_workbench.training.headtrainer import play
 from ichhpinet_workbench.training.loop import Trainer
 from ichhpinet_workbench.training.pool import Pool
-from ichhpinet_workbench.training.recipe import RECIPES, BorderRecipe
+from ichhpinet_workbench.training.recipe import RECIPES, HeadRecipe
 from ichhpinet_workbench.training.supply import SyntheticSupply
 from workbench.test_training import CROP, TOY, toy_case, toy_head
 
-SHORT = BorderRecipe(play_minutes=0.001, minutes=0.005, batch=2)
+SHORT = HeadRecipe(play_minutes=0.001, minutes=0.005, batch=2)
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +64,10 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
 
 def test_played_rounds_are_kept_in_parts_and_not_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_network()
-    monkeypatch.setattr(border, "PART_MINUTES", 0.0005)
+    monkeypatch.setattr(headtrainer, "PART_MINUTES", 0.0005)
     assert network.boundary is not None
-    files = play(network, network.boundary, TOY, SHORT, Toys(), tmp_path)
+    part = border_part(network, network.boundary, TOY)
+    files = play(part, TOY, SHORT, network.config, Toys(), tmp_path)
     assert len(files) == 2 and not list(tmp_path.glob("*.writing"))
     values = [Sample(*sample) for sample in torch.load(files[0], weights_only=True)]
     assert values
@@ -75,9 +77,9 @@ def test_played_rounds_are_kept_in_parts_and_not_played_again(tmp_path: Path, mo
         assert sample.truth.dtype == torch.float16
     before, asked = files[0].read_bytes(), Toys.asked
     files[1].unlink()
-    play(network, network.boundary, TOY, SHORT, Toys(), tmp_path)
+    play(part, TOY, SHORT, network.config, Toys(), tmp_path)
     assert files[1].exists() and files[0].read_bytes() == before and Toys.asked == asked + 1
-    play(network, network.boundary, TOY, SHORT, Toys(), tmp_path)
+    play(part, TOY, SHORT, network.config, Toys(), tmp_path)
     assert Toys.asked == asked + 1
 
 
@@ -85,11 +87,11 @@ def test_the_head_learns_what_the_network_cannot_see_and_goes_on_where_it_stoppe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = itertools.count()
-    monkeypatch.setattr(border.time, "monotonic", lambda: 0.02 * next(ticks))  # so that a minute is so many steps
+    monkeypatch.setattr(headtrainer.time, "monotonic", lambda: 0.02 * next(ticks))  # so that a minute is so many steps
     torch.manual_seed(0)
     file = tmp_path / "rounds-000.pt"
     torch.save([tuple(sample) for sample in samples(40)], file)
-    recipe = BorderRecipe(play_minutes=1, minutes=0.05, learning_rate=5e-3, batch=4)
+    recipe = HeadRecipe(play_minutes=1, minutes=0.05, learning_rate=5e-3, batch=4)
     trainer = BorderTrainer(BoundaryHead(5, 4), recipe, tmp_path / "border")
     judged = trainer.run([file])
     assert judged["before"] < 0.95 and judged["after"] > judged["before"]
@@ -145,8 +147,8 @@ def test_a_point_that_makes_the_mean_worse_stays_out(tmp_path: Path, monkeypatch
     assert weights["weight"].item() == 2.0 == score and count == 2
 
 
-def test_a_finished_run_ships_the_head_that_was_trained_last_and_is_not_finished_twice(tmp_path: Path) -> None:
-    recipe = replace(TOY, minutes=0.02, soup=1, border=SHORT)
+def test_a_finished_run_ships_the_heads_that_were_trained_last_and_is_not_finished_twice(tmp_path: Path) -> None:
+    recipe = replace(TOY, minutes=0.02, soup=1, border=SHORT, correction=replace(SHORT, passes=1))
     supply = Toys()
     trainer = Trainer(recipe, tmp_path, supply=supply)
     trainer.run()
@@ -154,14 +156,14 @@ def test_a_finished_run_ships_the_head_that_was_trained_last_and_is_not_finished
     before = Toys.asked
     finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step)
     asked = Toys.asked
-    assert asked == before + recipe.border.passes == before + 2
+    assert asked == before + recipe.border.passes + recipe.correction.passes == before + 3
     finish.finish(recipe, tmp_path, supply, torch.device("cpu"), trainer.step)
     assert Toys.asked == asked
     export(tmp_path, tmp_path / "weights.pt")
     shipped = load_checkpoint(tmp_path / "weights.pt")
-    assert shipped.weights["boundary.last.weight"].any()
+    assert shipped.weights["boundary.last.weight"].any() and shipped.weights["correction.last.weight"].any()
     assert shipped.training["selection"]["averaged"] >= 1
-    assert "border_after" in shipped.training["selection"]
+    assert "border_after" in shipped.training["selection"] and "correction_after" in shipped.training["selection"]
 
 
 def test_a_share_of_the_weights_before_stays_in_those_that_ship(
@@ -182,6 +184,7 @@ def test_a_share_of_the_weights_before_stays_in_those_that_ship(
             torch.testing.assert_close(shipped[name].float(), 0.75 * value.float(), rtol=2e-3, atol=1e-6)
 
 
-def test_the_preset_that_ships_trains_its_border() -> None:
+def test_the_preset_that_ships_trains_its_heads() -> None:
     assert RECIPES["compact"].border.minutes > 0 and RECIPES["compact"].soup > 0
+    assert RECIPES["compact"].correction.minutes > 0 and RECIPES["further"].correction.minutes > 0
     assert RECIPES["paper"].border.minutes == 0

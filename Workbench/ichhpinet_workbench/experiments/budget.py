@@ -11,6 +11,7 @@ from ..training.finish import finished
 from ..training.recipe import EPOCH_STEPS
 
 PAPER_STEPS = 500 * EPOCH_STEPS  # an epoch as the recipe `paper` takes it
+HEADS = ("border", "correction")  # of a recipe: trained after the rest
 SMALL = 0.1  # of the paper's steps: below, the figures do not tell which method is better
 
 
@@ -21,8 +22,8 @@ def budget_line(runs: Sequence[Path], device: str) -> str:
         return ""
     steps = [state["step"] for _, state in states]
     network = sum(state["seconds"] for _, state in states) / 60
-    border = sum(_border_seconds(folder, state) for folder, state in states) / 60
-    spent = f"{network:.1f} minutes in all" + (f" and {border:.1f} for the boundary head" if border else "")
+    heads = sum(_head_seconds(folder, state, name) for folder, state in states for name in HEADS) / 60
+    spent = f"{network:.1f} minutes in all" + (f" and {heads:.1f} for the small heads" if heads else "")
     small = " A small budget: it shows that the experiment runs, not which method is better."
     return (
         f"Trained here: {len(states)} runs, {spent} on {device}, {min(steps)} to {max(steps)} optimiser steps a run "
@@ -30,8 +31,8 @@ def budget_line(runs: Sequence[Path], device: str) -> str:
     )
 
 
-def _border_seconds(folder: Path, state: dict[str, Any]) -> float:
-    """Of a run's boundary head: its learning, and the play of the same passes."""
-    passes = [load_state(place) for place in sorted(finished(folder, state["step"]).glob("border-*"))]
+def _head_seconds(folder: Path, state: dict[str, Any], name: str) -> float:
+    """Of one of a run's HEADS: its learning, and the play of the same passes."""
+    passes = [load_state(place) for place in sorted(finished(folder, state["step"]).glob(f"{name}-*"))]
     learned = [one["seconds"] for one in passes if one is not None]
-    return float(sum(learned) + len(learned) * 60 * state["recipe"].get("border", {}).get("play_minutes", 0.0))
+    return float(sum(learned) + len(learned) * 60 * state["recipe"].get(name, {}).get("play_minutes", 0.0))

@@ -12,7 +12,7 @@ from ..losses import LossWeights
 from ..study import published
 from ..study.tables import LAMBDAS, LOSSES
 from ..training.networks import PEERS
-from ..training.recipe import BorderRecipe, Recipe
+from ..training.recipe import HeadRecipe, Recipe
 
 FULL = "ichhpinet"
 SLEX = "slex-net"
@@ -122,7 +122,8 @@ def _switched(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def _peer(recipe: Recipe, name: str) -> Recipe:
     """The peer in the size that stands for the recipe's: tiny beside tiny, else as published."""
     size = "tiny" if recipe.model == "tiny" else "published"
-    return replace(recipe, model=name, volume_first=0.0, soup=0, border=BorderRecipe(), switches={"size": size})
+    none = HeadRecipe()
+    return replace(recipe, model=name, volume_first=0.0, soup=0, border=none, correction=none, switches={"size": size})
 
 
 EXPERIMENTS = {

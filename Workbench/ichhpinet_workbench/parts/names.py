@@ -30,7 +30,8 @@ PARTS = {
     "paths": Part("strokes told where they lie alone (without the distance along tissue)", {"stroke_reach": "painted"}),
     "likeness": Part("without the likeness of densities to the painted", {"use_likeness": False}),
     "head": Part("without the boundary head"),
+    "correction": Part("without the correction head"),
     "lean": Part("without the line of greatest expected Dice"),
     "boldness": Part("without the line that moves with corrections"),
-    "heed": Part("without what corrections ask for (the line drawn anew near them, no islands elsewhere)"),
+    "heed": Part("without what corrections ask for (the line drawn anew near them, their head, no islands elsewhere)"),
 }

@@ -1,7 +1,7 @@
 """A network without one of its parts: taken out of trained weights, nothing is trained.
 
-Whoever is trained without a part learns to do without it: that is `ichhpinet experiment ablation`. Here the boundary
-head and the rules of `decision` and `corrections` are taken out as they were put in, after training; for the others,
+Whoever is trained without a part learns to do without it: that is `ichhpinet experiment ablation`. Here both small
+heads and the rules of `decision` and `corrections` are taken out as they were put in, after training; for the others,
 what is lost is the most that the part can bring.
 """
 
@@ -28,6 +28,8 @@ class Reduced(Predictor):
         self._network.config = replace(self._network.config, **PARTS[part].switches)
         if part == "head":
             self._network.boundary = None
+        if part == "correction":
+            self._network.correction = None
 
     def heed(self, arrays: RoundArrays, *rest: Any) -> RoundArrays:
         """As the predictor's, where that is not what is taken out."""

@@ -1,4 +1,4 @@
-"""The boundary head's own training, on what the frozen network says: many rounds seen once, then learned from quickly.
+"""The boundary head's own training, on what the frozen network says.
 
 Trained with the rest, the head follows logits that change under it; afterwards they stand still, and a step costs a
 fiftieth.
@@ -6,14 +6,9 @@ fiftieth.
 
 from __future__ import annotations
 
-import copy
-import logging
-import math
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,24 +19,16 @@ from ichhpinet.decision import lean
 from ichhpinet.networks import HPINet, Memory, RoundInputs
 from ichhpinet.networks.boundary import BoundaryHead
 
-from .checkpoints import load_state, save_state
+from .headtrainer import HeadTrainer, Part
 from .partner import Partner
-from .recipe import BorderRecipe, Recipe
-from .supply import Crops, Supply
+from .recipe import Recipe
+from .supply import Crops
 
-logger = logging.getLogger(__name__)
-
-PART_MINUTES = 2.0  # of play in a file: a killed run loses no more
 SHARE = 0.6  # of the rounds are kept: consecutive ones are much alike
 POSSIBLE = -2.2  # a logit above which a slice is kept though it holds no blood
-HELD = 150  # samples by which the head is judged, of the last part
 SMOOTH_VOXELS = 5.0
 NEAR_PIXELS = 3  # the cross-entropy is that of voxels so near to a border, true or seen
 FAR_WEIGHT = 0.1  # and a little of all others: what is far must stay as it is
-LOG_STEPS = 200
-SAVE_SECONDS = 120.0
-WARM_UP_STEPS = 100
-DECAY = 0.995  # of the averaged weights
 
 
 class Sample(NamedTuple):
@@ -52,45 +39,21 @@ class Sample(NamedTuple):
     truth: Tensor  # (n, h, w) share of the voxel that is blood
 
 
-def play(
-    network: HPINet, head: BoundaryHead, recipe: Recipe, border: BorderRecipe, supply: Supply, folder: Path
-) -> list[Path]:
-    """Rounds of the simulated radiologist with the network as it is; parts already in `folder` are not played again.
+def border_part(network: HPINet, head: BoundaryHead, recipe: Recipe) -> Part:
+    """What `headtrainer.play` plays: rounds with the network as it is. head: the network's own, before its training."""
 
-    head: the network's own, as it is before its training.
-    """
-    wanted = max(1, math.ceil(border.play_minutes / PART_MINUTES))
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"rounds-{number:03d}.pt" for number in range(wanted)]
-    missing = [number for number, file in enumerate(files) if not file.exists()]
-    if not missing:
-        return files
-    crops = supply.crops(recipe, network.config, (border.seed * 100 + 50 + missing[0]) * 1_000_000)
-    try:
-        for number in missing:
-            rng = np.random.default_rng((border.seed, number))
-            samples = _play_part(network, head, recipe, crops, rng, border.play_minutes * 60 / wanted)
-            beside = files[number].with_suffix(".writing")
-            torch.save([tuple(sample) for sample in samples], beside)
-            os.replace(beside, files[number])
-            logger.info("part %d of %d: %d crops", number + 1, wanted, len(samples))
-    finally:
-        crops.close()
-    return files
+    def part(crops: Crops, rng: np.random.Generator, seconds: float) -> list[Sample]:
+        samples: list[Sample] = []
+        began = time.monotonic()
+        while not samples or time.monotonic() - began < seconds:
+            partner = Partner(crops.batch(recipe.batch, recipe.crop, rng), recipe, rng)
+            for number in range(int(rng.integers(1, recipe.rounds + 1))):
+                seen = _round(network, head, partner, number == 0)
+                if rng.random() < SHARE:
+                    samples += _kept(partner, *seen)
+        return samples
 
-
-def _play_part(
-    network: HPINet, head: BoundaryHead, recipe: Recipe, crops: Crops, rng: np.random.Generator, seconds: float
-) -> list[Sample]:
-    samples: list[Sample] = []
-    began = time.monotonic()
-    while not samples or time.monotonic() - began < seconds:
-        partner = Partner(crops.batch(recipe.batch, recipe.crop, rng), recipe, rng)
-        for number in range(int(rng.integers(1, recipe.rounds + 1))):
-            seen = _round(network, head, partner, number == 0)
-            if rng.random() < SHARE:
-                samples += _kept(partner, *seen)
-    return samples
+    return part
 
 
 @torch.no_grad()
@@ -129,71 +92,24 @@ def _kept(partner: Partner, prompts: Tensor, said: Tensor) -> list[Sample]:
     return found
 
 
-class BorderTrainer:
-    """Fits a boundary head to samples; `run` goes on from the folder's last state."""
+class BorderTrainer(HeadTrainer[Sample]):
+    """Fits a boundary head to samples."""
 
-    def __init__(self, head: BoundaryHead, recipe: BorderRecipe, folder: Path) -> None:
-        self.recipe, self.folder = recipe, folder
-        self.head, self.averaged = head.train(), copy.deepcopy(head).eval()
-        self.device = next(head.parameters()).device
-        self.optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        self.step, self.seconds = 0, 0.0
-        state = load_state(folder)
-        if state is not None:
-            for name, module in self._modules().items():
-                module.load_state_dict(state[name])
-            self.step, self.seconds = state["step"], state["seconds"]
-            logger.info("resumed at step %d, %.1f minutes", self.step, self.seconds / 60)
+    def sample(self, values: tuple[Tensor, ...]) -> Sample:
+        """As it was kept."""
+        return Sample(*values)
 
-    def _modules(self) -> dict[str, Any]:
-        return {"head": self.head, "averaged": self.averaged, "optimizer": self.optimizer}
-
-    def save(self) -> None:
-        """The whole state, so that a killed run goes on."""
-        modules = {name: module.state_dict() for name, module in self._modules().items()}
-        save_state(self.folder, modules | {"step": self.step, "seconds": self.seconds})
-
-    def run(self, files: Sequence[Path]) -> dict[str, float]:
-        """Learn until the recipe's minutes are over; returns the judgement on samples that it did not learn from."""
-        parts = [[Sample(*values) for values in torch.load(file, weights_only=True)] for file in files]
-        held = parts[-1][-min(HELD, max(1, len(parts[-1]) // 2)) :]
-        samples = [sample for part in parts for sample in part][: -len(held)] or held
-        torch.manual_seed(self.recipe.seed + self.step)
-        limit, saved, loss = self.recipe.minutes * 60, self.seconds, 0.0
-        while self.seconds < limit:
-            began = time.monotonic()
-            loss += self._step(samples, self.seconds / limit)
-            self.seconds += time.monotonic() - began
-            if self.step % LOG_STEPS == 0:
-                scores = judge(self.averaged, held)
-                named = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                logger.info("step %d, %.1f min: loss %.4f, %s", self.step, self.seconds / 60, loss / LOG_STEPS, named)
-                loss = 0.0
-            if self.seconds - saved > SAVE_SECONDS:
-                self.save()
-                saved = self.seconds
-        self.save()
-        return judge(self.averaged, held)
-
-    def _step(self, samples: Sequence[Sample], done: float) -> float:
-        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, done))) + 0.003
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * min(1.0, (self.step + 1) / WARM_UP_STEPS) * fall
-        picks = torch.randint(0, len(samples), (self.recipe.batch,)).tolist()
-        counts = [len(samples[pick].truth) for pick in picks]
-        batch = Sample(*(torch.cat(parts).float().to(self.device) for parts in zip(*(samples[pick] for pick in picks))))
-        batch = _turned(batch)
+    def loss(self, samples: Sequence[Sample]) -> Tensor:
+        """`border_loss` of crops turned at random."""
+        counts = [len(sample.truth) for sample in samples]
+        batch = _turned(Sample(*(torch.cat(parts).float().to(self.device) for parts in zip(*samples))))
         with torch.autocast(self.device.type, torch.bfloat16):
-            correction = self.head.correct(batch.prompts, batch.said)
-        loss = border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        with torch.no_grad():
-            for mean, value in zip(self.averaged.parameters(), self.head.parameters()):
-                mean.lerp_(value, 1 - min(DECAY, self.step / (self.step + 10)))
-        return float(loss.detach())
+            correction = self.head.correct(batch.prompts, batch.said)  # type: ignore[operator]
+        return border_loss(batch.said.mean(1) + correction.float(), batch.truth, counts)
+
+    def judge(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """`judge` of the averaged head."""
+        return judge(self.averaged, samples)
 
 
 def _turned(batch: Sample) -> Sample:

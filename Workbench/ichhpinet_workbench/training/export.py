@@ -34,7 +34,9 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
         "recipe": run["recipe"],
         "steps": best["step"],
         "minutes": best["minutes"],
-        "selection": {name: best[name] for name in best if name.startswith(("dice", "score", "averaged", "border"))},
+        "selection": {
+            name: best[name] for name in best if name.startswith(("dice", "score", "averaged", "border", "correction"))
+        },
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     if best["model"]["name"] in PEERS:

@@ -1,10 +1,11 @@
-"""After the loop: the mean of good points and the start, then the boundary head's training. What `export` writes."""
+"""After the loop: the mean of good points and the start, then the small heads' training. What `export` writes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.networks import HPINet, ModelConfig
 
-from .border import BorderTrainer, play
+from .border import BorderTrainer, border_part
 from .checkpoints import load_state, save_state
-from .recipe import Recipe
+from .correcting import CorrectionTrainer, correction_part
+from .headtrainer import HeadTrainer, play
+from .recipe import HeadRecipe, Recipe
 from .selection import Selection
 from .supply import Supply
 
@@ -44,7 +47,7 @@ def finish(
     half: the points are judged in mixed precision. start: the weights that the run began with, None for fresh ones.
     """
     best, place = load_state(folder / "best"), finished(folder, step)
-    asked = recipe.soup or recipe.border.minutes or recipe.before
+    asked = recipe.soup or recipe.border.minutes or recipe.correction.minutes or recipe.before
     if best is None or not asked or load_state(place) is not None:
         return
     config = ModelConfig.from_dict(best["model"])
@@ -59,17 +62,40 @@ def finish(
             state |= supply.selection(config).score(network, device, half) | {"network": mixed}
         save_state(place / "soup", state)
     network.load_state_dict(state["network"])
-    if recipe.border.minutes and network.boundary is not None and not (config.volume_only or config.slice_only):
-        files: list[Path] = []
-        judged: dict[str, float] = {}
-        for number in range(recipe.border.passes):
-            border = replace(recipe.border, seed=recipe.border.seed * recipe.border.passes + number)
-            files += play(network, network.boundary, recipe, border, supply, place / f"rounds-{number}")
-            trainer = BorderTrainer(network.boundary, border, place / f"border-{number}")
-            judged = trainer.run(files)
-            network.boundary.load_state_dict(trainer.averaged.state_dict())
-        state = state | {f"border_{name}": value for name, value in judged.items()}
+    if not (config.volume_only or config.slice_only):
+        plays = partial(play, recipe=recipe, config=config, supply=supply)
+        if recipe.border.minutes and network.boundary is not None:
+            part = border_part(network, network.boundary, recipe)
+            state |= _taught("border", BorderTrainer, network.boundary, recipe.border, partial(plays, part), place)
+        if recipe.correction.minutes and network.correction is not None:
+            part = correction_part(network, recipe)
+            state |= _taught(
+                "correction", CorrectionTrainer, network.correction, recipe.correction, partial(plays, part), place
+            )
     save_state(place, state | {"network": {k: v.cpu() for k, v in network.state_dict().items()}})
+
+
+def _taught(
+    name: str,
+    trainer: type[HeadTrainer[Any]],
+    head: nn.Module,
+    recipe: HeadRecipe,
+    plays: Callable[..., list[Path]],
+    place: Path,
+) -> dict[str, float]:
+    """Train a head in as many passes as its recipe says; what it was judged at last, by names that begin with its own.
+
+    From the second pass on the rounds are played with the head as the one before left it; none are forgotten.
+    """
+    files: list[Path] = []
+    judged: dict[str, float] = {}
+    for number in range(recipe.passes):
+        mine = replace(recipe, seed=recipe.seed * recipe.passes + number)
+        files += plays(head=mine, folder=place / f"rounds-{name}-{number}")
+        learner = trainer(head, mine, place / f"{name}-{number}")
+        judged = learner.run(files)
+        head.load_state_dict(learner.averaged.state_dict())
+    return {f"{name}_{key}": value for key, value in judged.items()}
 
 
 def soup(

@@ -19,7 +19,7 @@ from ..losses import LossWeights
 from .checkpoints import load_state
 from .engine import PRECISIONS
 from .networks import OURS, PEERS, make_network, peer_config
-from .recipe import BorderRecipe, Recipe, named_recipe
+from .recipe import HeadRecipe, Recipe, named_recipe
 from .start import Start, check_start, learned, read_start
 from .supply import ManifestSupply, Supply, SyntheticSupply
 from .values import typed, typed_fields
@@ -154,13 +154,11 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
     if any(not weight >= 0 for weight in recipe.loss.__dict__.values()):
         raise InputError(f"the loss weights are {recipe.loss}; each must be 0 or more")
-    if (
-        any(not value >= 0 for value in recipe.border.__dict__.values())
-        or min(recipe.border.batch, recipe.border.passes) < 1
-    ):
-        raise InputError(f"the border's recipe is {recipe.border}; each must be 0 or more, batch and passes 1 or more")
-    if recipe.border.minutes and not recipe.border.play_minutes:
-        raise InputError("border.play_minutes is 0; it must be above 0 where border.minutes is")
+    for name, head in (("border", recipe.border), ("correction", recipe.correction)):
+        if any(not value >= 0 for value in head.__dict__.values()) or min(head.batch, head.passes) < 1:
+            raise InputError(f"{name} is {head}; each must be 0 or more, batch and passes 1 or more")
+        if head.minutes and not head.play_minutes:
+            raise InputError(f"{name}.play_minutes is 0; it must be above 0 where {name}.minutes is")
     recipe = replace(recipe, switches=_switches(recipe))
     _check_network(recipe)
     return recipe
@@ -223,7 +221,7 @@ def _recipe(name: Any, changes: Any) -> Recipe:
     if unknown:
         raise InputError(f"{', '.join(unknown)} is no field of a recipe")
     if changes.get("model", base.model) in PEERS:  # what only our network knows is left out
-        base = replace(base, volume_first=0.0, soup=0, before=0.0, border=BorderRecipe())
+        base = replace(base, volume_first=0.0, soup=0, before=0.0, border=HeadRecipe(), correction=HeadRecipe())
     made = {key: _value(base, key, value) for key, value in changes.items() if value is not None}
     return replace(base, **made)
 
@@ -231,7 +229,7 @@ def _recipe(name: Any, changes: Any) -> Recipe:
 def _value(base: Recipe, name: str, value: Any) -> Any:
     """A field's value from JSON, of the type that the preset has."""
     before = getattr(base, name)
-    if isinstance(before, (LossWeights, BorderRecipe)):
+    if isinstance(before, (LossWeights, HeadRecipe)):
         return typed_fields(name, before, value)
     if isinstance(before, dict):
         if not isinstance(value, Mapping):

@@ -11,8 +11,8 @@ from ..losses import LossWeights
 
 
 @dataclass(frozen=True)
-class BorderRecipe:
-    """The boundary head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none.
+class HeadRecipe:
+    """A small head's own training, after the rest. minutes: of learning from `play_minutes` of rounds; 0: none.
 
     passes: so many times both; from the second on the rounds are played with the head as the pass before left it.
     """
@@ -69,7 +69,8 @@ class Recipe:
     soup: int = 0
     before: float = 0.0
     loss: LossWeights = field(default_factory=LossWeights)
-    border: BorderRecipe = field(default_factory=BorderRecipe)
+    border: HeadRecipe = field(default_factory=HeadRecipe)
+    correction: HeadRecipe = field(default_factory=HeadRecipe)
     switches: dict[str, Any] = field(default_factory=dict)
     """Fields of ModelConfig that differ from the named model's: the ablations."""
 
@@ -80,12 +81,14 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The inverse of `to_dict`."""
-        parts = {"loss": LossWeights(**values["loss"]), "border": BorderRecipe(**values.get("border", {}))}
+        heads = {name: HeadRecipe(**values.get(name, {})) for name in ("border", "correction")}
+        parts = {"loss": LossWeights(**values["loss"]), **heads}
         return cls(**(values | parts | {"crop": tuple(values["crop"])}))
 
 
 EPOCH_STEPS = 200
 COMPACT_LOSS = LossWeights(volume=3, slice=4, convert=2, lesion=2.0, wrong=2.0)
+CORRECTION = HeadRecipe(play_minutes=20.0, minutes=15.0, learning_rate=2e-3, batch=8)
 
 RECIPES = {
     "compact": Recipe(
@@ -94,7 +97,8 @@ RECIPES = {
         minutes=200.0,
         volume_first=0.2,
         soup=4,
-        border=BorderRecipe(play_minutes=20.0, minutes=20.0),
+        border=HeadRecipe(play_minutes=20.0, minutes=20.0),
+        correction=CORRECTION,
     ),
     # Going on from weights (`--start`): each head is cut few times, for heads seen often are learned by heart.
     "further": Recipe(
@@ -108,6 +112,7 @@ RECIPES = {
         hard=0.5,
         soup=4,
         before=0.4,
+        correction=CORRECTION,
     ),
     # The published recipe: 500 epochs, Adam, 1e-5, weight decay 1e-7, 3-7 random points a class on every lesion slice.
     # The paper names no size for an epoch on endless synthetic heads; here it is EPOCH_STEPS.

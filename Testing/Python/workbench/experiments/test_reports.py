@@ -14,10 +14,11 @@ from ichhpinet_workbench.training.finish import finished
 
 
 def state(steps: int, seconds: float) -> dict[str, Any]:
-    return {"step": steps, "seconds": seconds, "recipe": {"border": {"play_minutes": 20.0}}}
+    recipe = {"border": {"play_minutes": 20.0}, "correction": {"play_minutes": 5.0}}
+    return {"step": steps, "seconds": seconds, "recipe": recipe}
 
 
-def test_the_budget_counts_runs_steps_and_the_boundary_heads_passes(tmp_path: Path) -> None:
+def test_the_budget_counts_runs_steps_and_the_small_heads_passes(tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("a", "b", "c")]
     assert budget_line(runs, "cpu") == ""
     save_state(runs[0], state(10, 60.0))
@@ -27,7 +28,8 @@ def test_the_budget_counts_runs_steps_and_the_boundary_heads_passes(tmp_path: Pa
     assert said.endswith("A small budget: it shows that the experiment runs, not which method is better.\n")
     for number in range(2):
         save_state(finished(runs[1], 30) / f"border-{number}", {"step": 5, "seconds": 90.0})
-    assert "3.0 minutes in all and 43.0 for the boundary head on cpu" in budget_line(runs, "cpu")
+    save_state(finished(runs[1], 30) / "correction-0", {"step": 5, "seconds": 60.0})
+    assert "3.0 minutes in all and 49.0 for the small heads on cpu" in budget_line(runs, "cpu")
 
 
 @pytest.mark.parametrize(("steps", "small"), [(PAPER_STEPS // 10 - 1, True), (PAPER_STEPS // 10, False)])

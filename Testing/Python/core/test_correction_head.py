@@ -1,0 +1,118 @@
+"""The correction head: what it is told, where it has a say, and that it starts as no correction."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.engine import tiny_network
+from ichhpinet.corrections import FAR_MM, far_mm, listened
+from ichhpinet.errors import Cancelled
+from ichhpinet.networks.correction import FULL_MM, MAPS, NONE_MM, CorrectionHead, correction_maps, faded
+
+SPACING = (5.0, 1.0, 1.0)
+SHAPE = (9, 64, 96)
+PLACE = (4, 20, 30)  # of the stroke
+
+
+def random_head(seed: int = 0) -> CorrectionHead:
+    """A head whose correction is not nothing."""
+    torch.manual_seed(seed)
+    head = CorrectionHead(4).eval()
+    torch.nn.init.normal_(head.last.weight)
+    return head
+
+
+def one_stroke(kind: int) -> torch.Tensor:
+    """A voxel painted, as foreground 0 or background 1."""
+    new = torch.zeros(2, *SHAPE, dtype=torch.bool)
+    new[(kind, *PLACE)] = True
+    return new
+
+
+def hear(head: CorrectionHead, probability: torch.Tensor, previous: float, kind: int) -> torch.Tensor:
+    """A round with that stroke alone, in a noisy image."""
+    image = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    new = one_stroke(kind)
+    with torch.inference_mode():
+        return listened(head, image, probability, torch.full(SHAPE, previous), new, new, SPACING)
+
+
+def away_mm() -> torch.Tensor:
+    """(d, h, w): how far from the stroke."""
+    axes = (torch.arange(n) - middle for n, middle in zip(SHAPE, PLACE))
+    z, y, x = torch.meshgrid(*(axis * step for axis, step in zip(axes, SPACING)), indexing="ij")
+    return (z**2 + y**2 + x**2).sqrt()
+
+
+def test_a_new_head_corrects_nothing() -> None:
+    assert not CorrectionHead(4)(torch.randn(2, MAPS, 3, 16, 24)).any()
+    probability = torch.rand(SHAPE)
+    torch.testing.assert_close(hear(CorrectionHead(4), probability, 0.0, 0), probability, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "previous"), [(0, 0.0), (1, 1.0)])
+def test_the_head_has_a_say_about_a_stroke_that_contradicts_and_not_beyond(kind: int, previous: float) -> None:
+    probability = torch.full(SHAPE, 0.5)
+    made = hear(random_head(), probability, previous, kind)
+    assert torch.equal(made[away_mm() >= NONE_MM], probability[away_mm() >= NONE_MM])
+    assert (made[away_mm() < FULL_MM] != 0.5).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(("kind", "previous"), [(0, 1.0), (1, 0.0)])
+def test_a_stroke_that_agrees_says_nothing_to_the_head(kind: int, previous: float) -> None:
+    probability = torch.rand(SHAPE)
+    assert torch.equal(hear(random_head(), probability, previous, kind), probability)
+
+
+def test_the_box_that_is_looked_at_changes_nothing() -> None:
+    head, probability, new = random_head(), torch.rand(SHAPE), one_stroke(0)
+    image, previous = torch.randn(SHAPE), torch.zeros(SHAPE)
+    distance = torch.stack([far_mm(kind, SPACING) for kind in new])
+    with torch.inference_mode():
+        whole = (image, torch.logit(probability, 1e-6), previous, new, new, distance, torch.tensor(SPACING[0]))
+        change = head(correction_maps(*(part[None] for part in whole)))[0] * faded(distance[None])[0]
+        made = listened(head, image, probability, previous, new, new, SPACING)
+    near = away_mm() < 15  # nothing beyond the box is in the sight of what lies so near
+    torch.testing.assert_close(torch.logit(made, 1e-6)[near], (whole[1] + change)[near], atol=1e-3, rtol=1e-3)
+
+
+def test_distances_end_at_a_limit_and_are_that_where_nothing_is_painted() -> None:
+    distance = far_mm(one_stroke(0)[0], SPACING)
+    torch.testing.assert_close(distance, away_mm().clamp(max=FAR_MM))
+    assert (far_mm(one_stroke(0)[1], SPACING) == FAR_MM).all()
+
+
+def test_every_map_is_told_apart() -> None:
+    torch.manual_seed(0)
+    head, maps = random_head(), torch.rand(1, MAPS, 3, 16, 16)
+    for number in range(MAPS):
+        other = maps.clone()
+        other[:, number] += 1
+        assert not torch.allclose(head(maps), head(other)), number
+
+
+def test_maps_show_densities_beside_those_painted_on() -> None:
+    image = torch.full((1, 3, 16, 16), 0.5)
+    image[..., 8:] = 0.0
+    wrong = torch.zeros(1, 2, 3, 16, 16, dtype=torch.bool)
+    wrong[0, 0, 1, 4, 4] = True
+    distance = torch.full(wrong.shape, FAR_MM)
+    maps = correction_maps(image, 0 * image, 0 * image, wrong, wrong, distance, torch.tensor([5.0]))
+    unlike = maps[0, 9]  # the first of two, after image, logits, previous, four distances and two kinds of strokes
+    assert not unlike[..., :8].any() and (unlike[..., 8:] < 0).all()
+    assert not maps[0, 10].any()  # none of the other kind
+
+
+def test_a_cancel_is_noticed_before_the_head_is_asked() -> None:
+    def stop() -> None:
+        raise Cancelled("cancelled")
+
+    new = one_stroke(0)
+    with pytest.raises(Cancelled):
+        listened(random_head(), torch.zeros(SHAPE), torch.zeros(SHAPE), torch.zeros(SHAPE), new, new, SPACING, stop)
+
+
+def test_a_network_without_the_head_has_none() -> None:
+    assert tiny_network(correction_channels=0).correction is None
+    assert isinstance(tiny_network().correction, CorrectionHead)
