@@ -142,7 +142,7 @@ class ModelConfig:
             decoder_widths=(96, 48, 24),
             refine_channels=8,
             boundary_channels=16,
-            correction_channels=16,
+            correction_channels=24,
             wave_slices=3,
             affinity_reach=0.6,
         )
