@@ -29,7 +29,7 @@ from .supply import Crops
 
 WINDOW = 64  # rows and columns of a sample, about a contradicting stroke
 OFF_CENTRE = 8  # pixels
-LISTEN = 0.1  # of the loss: what is right of the components pointed at
+LISTEN = 0.1  # of the loss: what is right of the components pointed at; more listens more, and spoils more (model card)
 SURE = 4.0  # logits beyond which a voxel that is right counts little
 FAR_WEIGHT = 0.1
 SMOOTH_VOXELS = 5.0

@@ -14,7 +14,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.networks import Memory, RoundInputs, RoundOutputs
 
 PRECISIONS = ("bf16", "32")  # bf16: mixed, weights stay float32; half floats need no gradient scaler that way
-PATIENCE = timedelta(days=7)  # the others wait while the first trains the boundary head alone, for hours perhaps
+PATIENCE = timedelta(days=7)  # the others wait while the first trains the small heads, for hours perhaps
 
 
 class RoundStep(nn.Module):
