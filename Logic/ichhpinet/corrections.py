@@ -18,6 +18,7 @@ HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is
 # it fades over half as much again
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 FAR_MM = 60.0  # distances are not told apart beyond
+TAKEN_AWAY = 0.6  # of what the head would lower counts so much: it was seen to make masks too small
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
@@ -94,6 +95,7 @@ def listened(
     parts = [image[box], logits, previous[box], *strokes, distance, torch.tensor(spacing_mm[0])]
     maps = correction_maps(*(part[None].to(image.device) for part in parts))
     change = head(maps)[0].float().cpu() * faded(distance[None])[0]
+    change = torch.where(change < 0, TAKEN_AWAY * change, change)
     made = probability.clone()
     made[box] = torch.sigmoid(logits + change)
     return made

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 6  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 7  # raised whenever the same weights and strokes give another mask: figures are kept by it
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
 
