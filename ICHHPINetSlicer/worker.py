@@ -91,7 +91,7 @@ class Worker:
 
     def cancel(self) -> None:
         """Ask the job under way to end; it does so within half a second, as 'cancelled'."""
-        if self.busy:
+        if self.busy and self.alive:  # one that was killed may have kept the event's lock; `poll` finds that out
             self._stop.set()
 
     def poll(self, wait_seconds: float = 0.0) -> bool:
@@ -157,6 +157,7 @@ class Worker:
 
     def _end(self, why: Failed) -> None:
         flight = self._flight
+        self._stop = None  # the pipe has ended, so nobody listens: see `close`
         self.close()
         logger.warning("the engine process ended")
         if flight is not None:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ichhpinet.decision import lean
 from ichhpinet.itk import simpleitk
-from ichhpinet.networks.correction import NONE_MM, CorrectionHead, correction_maps, faded
+from ichhpinet.networks.correction import HALO, NONE_MM, CorrectionHead, correction_maps, faded
 
 HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
 # it fades over half as much again
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 FAR_MM = 60.0  # distances are not told apart beyond
 TAKEN_AWAY = 0.6  # of what the head would lower counts so much: it was seen to make masks too small
+SLICES = 16  # that the head looks at together: bounds the memory, and a cancel is noticed between
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
@@ -94,11 +95,21 @@ def listened(
     strokes = painted[(slice(None), *box)], wrong[(slice(None), *box)]
     parts = [image[box], logits, previous[box], *strokes, distance, torch.tensor(spacing_mm[0])]
     maps = correction_maps(*(part[None].to(image.device) for part in parts))
-    change = head(maps)[0].float().cpu() * faded(distance[None])[0]
+    change = _said(head, maps, between) * faded(distance[None])[0]
     change = torch.where(change < 0, TAKEN_AWAY * change, change)
     made = probability.clone()
     made[box] = torch.sigmoid(logits + change)
     return made
+
+
+def _said(head: CorrectionHead, maps: Tensor, between: Between) -> Tensor:
+    """What the head says of (1, MAPS, d, h, w), a few slices at a time: (d, h, w) float32 on the CPU."""
+    parts, depth = [], maps.shape[2]
+    for start in range(0, depth, SLICES):
+        between()
+        low, high = max(0, start - HALO), min(depth, start + SLICES + HALO)
+        parts.append(head(maps[:, :, low:high])[0, start - low : start - low + SLICES].float().cpu())
+    return torch.cat(parts)
 
 
 def without_unasked(

@@ -224,14 +224,14 @@ class Predictor:
     ) -> RoundArrays:
         """A round after another one, with its corrections heeded (`corrections`).
 
-        previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and all so far.
-        corrects: the round before had strokes; a proposal's mask may be a part of the bleed: it limits neither how far
-        a correction reaches nor where islands appear.
+        encoded: the image. previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and
+        all so far. corrects: the round before had strokes; a proposal's mask may be a part of the bleed: it limits
+        neither how far a correction reaches nor where islands appear, and the correction head is not asked.
         """
         rest = (previous, new, painted, encoded.grid.spacing_mm, between)
         made = heeded(arrays.probability, *rest, corrects)
         head = self._network.correction
-        if head is not None:
+        if head is not None and corrects:  # it has learned from masks that strokes had made
             made = listened(head, encoded.image[0], made, *rest)
         if corrects:
             made = without_unasked(made, *rest)

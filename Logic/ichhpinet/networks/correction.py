@@ -14,6 +14,8 @@ SURE, LIMIT = 4.0, 2.0  # logits beyond SURE look alike; differences of density 
 CONTRAST_GAIN = 1.5  # brings differences of a few HU to the scale of the other inputs
 THICK_MM = 5.0
 MAPS = 13
+DILATIONS = (1, 2, 4, 1)
+HALO = len(DILATIONS)  # slices on either side that have a say
 
 
 class CorrectionHead(nn.Module):
@@ -29,7 +31,7 @@ class CorrectionHead(nn.Module):
         c, wide = channels, 2 * channels
         self.first = nn.Conv2d(MAPS, c, 3, padding=1)
         self.down = nn.Conv2d(c, wide, 3, 2, 1)
-        self.around = nn.ModuleList(_Block(wide, dilation) for dilation in (1, 2, 4, 1))
+        self.around = nn.ModuleList(_Block(wide, dilation) for dilation in DILATIONS)
         self.narrow = nn.Conv2d(wide, c, 1)
         self.fine = nn.Conv2d(2 * c, c, 3, padding=1)
         self.last = nn.Conv2d(c, 1, 3, padding=1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from core.engine import tiny_network
+from ichhpinet import corrections
 from ichhpinet.corrections import FAR_MM, TAKEN_AWAY, far_mm, listened
 from ichhpinet.errors import Cancelled
 from ichhpinet.networks.correction import FULL_MM, MAPS, NONE_MM, CorrectionHead, correction_maps, faded
@@ -105,13 +106,37 @@ def test_maps_show_densities_beside_those_painted_on() -> None:
     assert not maps[0, 10].any()  # none of the other kind
 
 
-def test_a_cancel_is_noticed_before_the_head_is_asked() -> None:
-    def stop() -> None:
-        raise Cancelled("cancelled")
+@pytest.mark.parametrize("calls", [0, 2, 3, 4])
+def test_a_cancel_is_noticed_before_the_head_is_asked_and_between_its_slices(
+    calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corrections, "SLICES", 4)
+    left = [calls]
 
-    new = one_stroke(0)
+    def stop() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Cancelled("cancelled")
+
+    new, nothing = one_stroke(0), torch.zeros(SHAPE)
     with pytest.raises(Cancelled):
-        listened(random_head(), torch.zeros(SHAPE), torch.zeros(SHAPE), torch.zeros(SHAPE), new, new, SPACING, stop)
+        listened(random_head(), nothing, nothing, nothing, new, new, SPACING, stop)
+
+
+def test_a_few_slices_at_a_time_are_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    probability = torch.rand(SHAPE)
+    whole = hear(random_head(), probability, 0.0, 0)
+    monkeypatch.setattr(corrections, "SLICES", 2)
+    torch.testing.assert_close(hear(random_head(), probability, 0.0, 0), whole, atol=1e-4, rtol=0)
+
+
+def test_what_the_head_lowers_counts_less_than_what_it_raises() -> None:
+    head = CorrectionHead(4)
+    assert head.last.bias is not None
+    for said, counted in ((1.0, 1.0), (-1.0, TAKEN_AWAY)):
+        torch.nn.init.constant_(head.last.bias, said)
+        made = hear(head, torch.full(SHAPE, 0.5), 0.0, 0)
+        assert torch.logit(made[PLACE]).item() == pytest.approx(said * counted, abs=1e-3)
 
 
 def test_a_network_without_the_head_has_none() -> None:

@@ -93,7 +93,7 @@ def test_the_summary_counts_what_the_network_has(name: str) -> None:
     rows = costs(ModelConfig.named(name), slices=4, pixels=64)
     assert [row.name for row in rows] == ["VIM", "SIM", "FCM", "MPFFM"] + ["border", "correction"] * (name != "paper")
     assert sum(row.millions for row in rows) == pytest.approx(sum(p.numel() for p in network.parameters()) / 1e6)
-    assert all(row.gflop > 0 for row in rows)
+    assert all((row.gflop > 0) == (row.name != "correction") for row in rows)  # it has no say in a first round
 
 
 # -- shapes, evaluation ----------------------------------------------------------------------------------------------

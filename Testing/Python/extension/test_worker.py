@@ -125,6 +125,35 @@ def test_an_engine_that_dies_mid_round_fails_that_round_alone(in_process: ICHHPI
     assert refine(in_process, volume).number == 2
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
+def test_nobody_waits_for_an_engine_that_was_killed_as_it_looked_for_a_cancel(
+    in_process: ICHHPINetLogic, volume: Any
+) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    paint(in_process, volume, FOREGROUND_ID, SECOND)
+    worker = in_process.worker
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    said: list[str] = []
+    in_process.refine(volume, lambda one: said.append("done"), lambda kind, sentence: said.append(kind))
+    holder = threading.Thread(target=worker._stop._cond.acquire)  # what it held is never given back
+    holder.start()
+    holder.join()
+    worker._process.kill()
+    worker._process.join()
+
+    def end() -> None:
+        worker.cancel()
+        while worker.poll(0.05):
+            pass
+        worker.close()
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    ending.join(20)
+    assert not ending.is_alive() and said == ["error"]
+
+
 def test_an_engine_that_dies_as_it_is_written_to_fails_that_round_alone(
     in_process: ICHHPINetLogic, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

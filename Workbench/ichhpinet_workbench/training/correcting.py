@@ -84,7 +84,8 @@ def _round(network: HPINet, partner: Partner, bold: list[float], first: bool, rn
         rest = previous[number], new[number], partner.painted[number], (z, y, x)
         if not first:
             bold[number] = boldness(bold[number], previous[number], new[number], (z, y, x))
-        logits[number] += lean(logits[number]) + bold[number]
+        if partner.painted[number, 0].any():
+            logits[number] += lean(logits[number]) + bold[number]
         if first:
             continue
         made = heeded(torch.sigmoid(logits[number]), *rest)
