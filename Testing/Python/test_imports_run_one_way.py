@@ -34,7 +34,7 @@ CORE_ORDER = (
 )
 CORE_RANK = {room: rank for rank, rooms in enumerate(CORE_ORDER) for room in rooms}
 ARROWS_BACK = {("predictor", "session")}  # Predictor.open makes a Session; not on import, only inside the function
-NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "boundary", "hpinet")
+NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "boundary", "correction", "hpinet")
 
 ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
 # Of ICHHPINetSlicer: everything that knows no Qt and no panel.
@@ -46,7 +46,16 @@ CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}
 # What runs on a bare GPU machine: torch and numpy when imported; anything else only inside the function that needs it.
 BARE_MACHINE_ROOMS = {"phantom", "regions", "robot", "losses", "brain", "parallel", "train", "training", "synthesize"}
 BARE_MACHINE_THIRD_PARTY = {"torch", "numpy"}
-BARE_MACHINE_CORE = {"errors", "resources", "grid", "preprocessing", "networks", "checkpoint", "decision"}
+BARE_MACHINE_CORE = {
+    "errors",
+    "resources",
+    "grid",
+    "preprocessing",
+    "networks",
+    "checkpoint",
+    "decision",
+    "corrections",
+}
 
 
 def _files(package: str) -> list[Path]:

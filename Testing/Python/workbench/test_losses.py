@@ -121,11 +121,12 @@ def test_half_floats_are_lifted_before_the_loss() -> None:
     assert loss.dtype == torch.float32
 
 
-def test_a_round_of_training_reaches_every_weight() -> None:
+def test_a_round_of_training_reaches_every_weight_but_those_of_the_correction_head() -> None:
     network = tiny_network().train()
     inputs, memory = round_inputs(touched=(1, 3), batch=2)
     truth = (inputs.previous > 0.7).float()
     outputs = network(inputs, network.encode(inputs.image.flatten(0, 1)), memory)
     round_loss(outputs, truth, inputs.previous, inputs.touched, LossWeights())[0].backward()
     idle = [name for name, weight in network.named_parameters() if weight.grad is None]
-    assert idle == []
+    assert network.correction is not None  # it learns by itself, afterwards
+    assert idle == [f"correction.{name}" for name, _ in network.correction.named_parameters()]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def finish(
         if recipe.border.minutes and network.boundary is not None:
             part = border_part(network, network.boundary, recipe)
             state |= _taught("border", BorderTrainer, network.boundary, recipe.border, partial(plays, part), place)
-        if recipe.correction.minutes and network.correction is not None:
+        if recipe.correction.minutes and find_spec("SimpleITK") is None:  # which knows strokes and distances
+            logger.warning("SimpleITK is not installed: the correction head stays as it is")
+        elif recipe.correction.minutes and network.correction is not None:
             part = correction_part(network, recipe)
             state |= _taught(
                 "correction", CorrectionTrainer, network.correction, recipe.correction, partial(plays, part), place
