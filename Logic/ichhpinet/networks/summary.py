@@ -94,12 +94,12 @@ def summary(name: str) -> str:
     rows.append(Cost("total", sum(row.millions for row in rows), sum(row.gflop for row in rows)))
     lines = [
         f"{config.name}: {config.pixel_mm} mm working pixels",
-        f"{'module':<8}{'parameters':>14}{'authors code':>16}{'GFLOP':>12}",
+        f"{'module':<10}{'parameters':>14}{'authors code':>16}{'GFLOP':>12}",
     ]
     for row in rows:
         known = PUBLISHED_MILLIONS.get(row.name) if name == "paper" else None
         published = "" if known is None else f"{known:.1f} M"
-        lines.append(f"{row.name:<8}{row.millions:>12.2f} M{published:>16}{row.gflop:>12,.0f}")
+        lines.append(f"{row.name:<10}{row.millions:>12.2f} M{published:>16}{row.gflop:>12,.0f}")
     lines.append(f"GFLOP: first round on {SLICES} slices of {PIXELS} x {PIXELS} working pixels, one slice touched.")
     if name == "paper":
         lines.append(f"Published: {STATED_MILLIONS} M parameters, 325 GFLOP as stated in the authors' readme;")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from core.engine import tiny_network
 from ichhpinet.networks.correction import NONE_MM, CorrectionHead
-from ichhpinet_workbench.training import headtrainer, pool, selection
+from ichhpinet_workbench.training import headtrainer
 from ichhpinet_workbench.training.correcting import (
     WINDOW,
     CorrectionTrainer,
@@ -23,21 +22,10 @@ from ichhpinet_workbench.training.correcting import (
 )
 from ichhpinet_workbench.training.headtrainer import play
 from ichhpinet_workbench.training.recipe import HeadRecipe
-from workbench.test_border import Toys
-from workbench.test_training import CROP, TOY, toy_case, toy_head
+from workbench.test_border import SHORT, Toys, toys  # noqa: F401 - the fixture is used in every test here
+from workbench.test_training import CROP, TOY
 
-SHORT = HeadRecipe(play_minutes=0.001, minutes=0.005, batch=2)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Toy heads in place of synthetic ones."""
-    monkeypatch.setattr(pool, "make_head", toy_head)
-    monkeypatch.setattr(selection, "_case", toy_case)
-    selection._of.cache_clear()
-    yield
-    selection._of.cache_clear()
 
 
 def samples(count: int, seed: int = 0) -> list[Sample]:
