@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,15 +30,34 @@ Between = Callable[[], None]
 Box = tuple[slice, slice, slice]
 
 
-def heeded(
-    probability: Tensor,
-    previous: Tensor,
-    new: Tensor,
-    painted: Tensor,
-    spacing_mm: Spacing,
-    between: Between = lambda: None,
-    sized: bool = True,
-) -> Tensor:
+@dataclass(frozen=True)
+class Correction:
+    """A round's strokes and what they were drawn on, in working voxels.
+
+    previous: (d, h, w) probability in [0, 1] before the round. new, painted: (2, d, h, w) bool, the round's strokes and
+    all so far, foreground and background. spacing_mm: (z, y, x). between: called now and then; what it raises ends the
+    work. after_strokes: the round before had strokes; a proposal may have seen a part of the bleed, or none.
+    """
+
+    previous: Tensor
+    new: Tensor
+    painted: Tensor
+    spacing_mm: Spacing
+    between: Between = lambda: None
+    after_strokes: bool = True
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """(d, h, w) bool, the mask before."""
+        return self.previous >= 0.5
+
+    @cached_property
+    def wrong(self) -> Tensor:
+        """(2, d, h, w) bool, the new strokes that contradict that mask: on what it missed, on what it had too much."""
+        return self.new & torch.stack([~self.inside, self.inside])
+
+
+def heeded(probability: Tensor, given: Correction) -> Tensor:
     """A round in which the line near each of its corrections is drawn for what that one points at alone.
 
     A stroke on what was missed says that there is more blood about it. The network then ranks that blood before what is
@@ -44,21 +65,18 @@ def heeded(
     threshold of greatest expected Dice is taken (`decision.lean`), and the same for what was inside near a stroke on
     what was too much. Where several strokes are near, the line moves furthest that one of them asks for. How far "near"
     goes is a matter of size (`_reach_mm`): in a small bleed a stroke on half a millimetre of rim would else draw the
-    line anew for all of it.
+    line anew for all of it. Nothing painted moves.
 
-    probability, previous: (d, h, w) in [0, 1], of this round and of the one before. new, painted: (2, d, h, w) bool,
-    this round's strokes and all so far, foreground and background; nothing painted moves. spacing_mm: (z, y, x).
-    between: called now and then; what it raises ends the work. sized: the last mask shows how large the bleed is; that
-    of a proposal may show a part of it, or none. Returns: (d, h, w).
+    probability: (d, h, w) in [0, 1], of this round. Returns: (d, h, w).
     """
-    inside, bare = previous >= 0.5, ~painted.any(0)
-    known = _radius_mm(inside, spacing_mm) if sized else math.inf
+    inside, bare, spacing_mm = given.inside, ~given.painted.any(0), given.spacing_mm
+    known = _radius_mm(inside, spacing_mm) if given.after_strokes else math.inf
     shift = torch.zeros_like(probability)
-    for strokes, wrong, sign in ((new[0], ~inside, 1.0), (new[1], inside, -1.0)):
+    for strokes, side, sign in ((given.wrong[0], ~inside, 1.0), (given.wrong[1], inside, -1.0)):
         moved = torch.zeros_like(probability)
-        for box, stroke, reach in _strokes(strokes & wrong, known, spacing_mm):
-            between()
-            distance, asked = _distance_mm(stroke, spacing_mm), wrong[box] & bare[box]
+        for box, stroke, reach in _strokes(strokes, known, spacing_mm):
+            given.between()
+            distance, asked = _distance_mm(stroke, spacing_mm), side[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
             most = lean(logits[asked & (distance < reach)], LEAST_LINE)
             fade = ((1.5 * reach - distance) / (0.5 * reach)).clamp(0, 1) * asked
@@ -70,35 +88,26 @@ def heeded(
     return made
 
 
-def listened(
-    head: CorrectionHead,
-    image: Tensor,
-    probability: Tensor,
-    previous: Tensor,
-    new: Tensor,
-    painted: Tensor,
-    spacing_mm: Spacing,
-    between: Between = lambda: None,
-) -> Tensor:
+def listened(probability: Tensor, given: Correction, head: CorrectionHead, image: Tensor) -> Tensor:
     """A round corrected by the head about the strokes that contradict the one before; elsewhere it stays as it was.
 
-    image: (d, h, w) normalised, on the head's device. The others as in `heeded`. Returns: (d, h, w).
+    probability: (d, h, w), as `heeded` left it; nothing painted moves. image: (d, h, w) normalised, on the head's
+    device. Returns: (d, h, w).
     """
-    wrong = new & torch.stack([previous < 0.5, previous >= 0.5])
-    if not bool(wrong.any()):
+    if not bool(given.wrong.any()):
         return probability
-    box = _box_about(wrong.any(0), spacing_mm)
-    between()
-    distance = torch.stack([far_mm(kind, spacing_mm) for kind in wrong[(slice(None), *box)]])
-    between()
+    box = _box_about(given.wrong.any(0), given.spacing_mm)
+    strokes, wrong = given.painted[(slice(None), *box)], given.wrong[(slice(None), *box)]
+    given.between()
+    distance = torch.stack([far_mm(kind, given.spacing_mm) for kind in wrong])
+    given.between()
     logits = torch.logit(probability[box], NO_LESS)
-    strokes = painted[(slice(None), *box)], wrong[(slice(None), *box)]
-    parts = [image[box], logits, previous[box], *strokes, distance, torch.tensor(spacing_mm[0])]
+    parts = [image[box], logits, given.previous[box], strokes, wrong, distance, torch.tensor(given.spacing_mm[0])]
     maps = correction_maps(*(part[None].to(image.device) for part in parts))
-    change = _said(head, maps, between) * faded(distance[None])[0]
-    change = torch.where(change < 0, TAKEN_AWAY * change, change)
+    change = _said(head, maps, given.between) * faded(distance[None])[0]
+    change = torch.where(change < 0, TAKEN_AWAY * change, change) * ~strokes.any(0)
     made = probability.clone()
-    made[box] = torch.sigmoid(logits + change)
+    made[box] = torch.where(change == 0, made[box], torch.sigmoid(logits + change))
     return made
 
 
@@ -112,34 +121,26 @@ def _said(head: CorrectionHead, maps: Tensor, between: Between) -> Tensor:
     return torch.cat(parts)
 
 
-def without_unasked(
-    probability: Tensor,
-    previous: Tensor,
-    new: Tensor,
-    painted: Tensor,
-    spacing_mm: Spacing,
-    between: Between = lambda: None,
-) -> Tensor:
+def without_unasked(probability: Tensor, given: Correction) -> Tensor:
     """A round in which no island appears that nobody asked for: each keeps the probability it had before.
 
     An island of the mask is asked for where some of it was in the mask or is painted, or lies within ASKED_MM of a
-    stroke of this round: whoever corrects one place looks for no change in another. Arguments as in `heeded`.
-    Returns: (d, h, w); as it was where there was no mask before.
+    stroke of this round: whoever corrects one place looks for no change in another.
+    probability: (d, h, w), of this round. Returns: (d, h, w); as it was where there was no mask before.
     """
-    before = previous >= 0.5
-    if not bool(before.any()):
+    if not bool(given.inside.any()):
         return probability
-    between()
+    given.between()
     sitk = simpleitk()
     mask = sitk.GetImageFromArray((probability >= 0.5).numpy().astype(np.uint8))
     islands = torch.from_numpy(sitk.GetArrayFromImage(sitk.ConnectedComponent(mask, True)).astype(np.int64))
     wanted = torch.zeros(int(islands.max()) + 1, dtype=torch.bool)
     wanted[0] = True
-    wanted[islands[before | painted[0]]] = True
+    wanted[islands[given.inside | given.painted[0]]] = True
     if not bool(wanted.all()):
-        between()
-        wanted[islands[_distance_mm(new.any(0), spacing_mm) < ASKED_MM]] = True
-    return torch.where(wanted[islands], probability, previous)
+        given.between()
+        wanted[islands[_distance_mm(given.new.any(0), given.spacing_mm) < ASKED_MM]] = True
+    return torch.where(wanted[islands], probability, given.previous)
 
 
 def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import heeded, listened, without_unasked
+from ichhpinet.corrections import Correction, heeded, listened, without_unasked
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -212,29 +212,16 @@ class Predictor:
         return replace(second, memory=memory)
 
     @torch.inference_mode()
-    def heed(
-        self,
-        arrays: RoundArrays,
-        encoded: EncodedVolume,
-        previous: Tensor,
-        new: Tensor,
-        painted: Tensor,
-        between: Callable[[], None],
-        corrects: bool = True,
-    ) -> RoundArrays:
+    def heed(self, arrays: RoundArrays, encoded: EncodedVolume, given: Correction) -> RoundArrays:
         """A round after another one, with its corrections heeded (`corrections`).
 
-        encoded: the image. previous: (d, h, w) probability before it. new, painted: (2, d, h, w) bool, its strokes and
-        all so far. corrects: the round before had strokes; a proposal's mask may be a part of the bleed: it limits
-        neither how far a correction reaches nor where islands appear, and the correction head is not asked.
+        A proposal's mask may be a part of the bleed: it limits neither how far a correction reaches nor where islands
+        appear, and the correction head, which has learned from masks that strokes had made, is not asked.
         """
-        rest = (previous, new, painted, encoded.grid.spacing_mm, between)
-        made = heeded(arrays.probability, *rest, corrects)
-        head = self._network.correction
-        if head is not None and corrects:  # it has learned from masks that strokes had made
-            made = listened(head, encoded.image[0], made, *rest)
-        if corrects:
-            made = without_unasked(made, *rest)
+        made, head = heeded(arrays.probability, given), self._network.correction
+        if given.after_strokes:
+            made = made if head is None else listened(made, given, head, encoded.image[0])
+            made = without_unasked(made, given)
         return replace(arrays, probability=made)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

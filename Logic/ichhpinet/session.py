@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ichhpinet.corrections import Correction
 from ichhpinet.decision import boldness
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
@@ -146,8 +147,8 @@ class Session:
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
         if before is not None:
-            corrects = bool(before.corrected)  # a proposal may have seen a part of the bleed alone
-            arrays = self._predictor.heed(arrays, self._encoded, previous, new, painted, partial(tick, 0.97), corrects)
+            given = Correction(previous, new, painted, grid.spacing_mm, partial(tick, 0.97), bool(before.corrected))
+            arrays = self._predictor.heed(arrays, self._encoded, given)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))

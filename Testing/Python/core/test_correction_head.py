@@ -7,13 +7,13 @@ import torch
 
 from core.engine import tiny_network
 from ichhpinet import corrections
-from ichhpinet.corrections import FAR_MM, TAKEN_AWAY, far_mm, listened
+from ichhpinet.corrections import FAR_MM, TAKEN_AWAY, Correction, far_mm, listened
 from ichhpinet.errors import Cancelled
 from ichhpinet.networks.correction import FULL_MM, MAPS, NONE_MM, CorrectionHead, correction_maps, faded
 
 SPACING = (5.0, 1.0, 1.0)
 SHAPE = (9, 64, 96)
-PLACE = (4, 20, 30)  # of the stroke
+PLACE, BESIDE = (4, 20, 30), (4, 20, 31)  # of the stroke
 
 
 def random_head(seed: int = 0) -> CorrectionHead:
@@ -36,7 +36,7 @@ def hear(head: CorrectionHead, probability: torch.Tensor, previous: float, kind:
     image = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
     new = one_stroke(kind)
     with torch.inference_mode():
-        return listened(head, image, probability, torch.full(SHAPE, previous), new, new, SPACING)
+        return listened(probability, Correction(torch.full(SHAPE, previous), new, new, SPACING), head, image)
 
 
 def away_mm() -> torch.Tensor:
@@ -66,6 +66,19 @@ def test_a_stroke_that_agrees_says_nothing_to_the_head(kind: int, previous: floa
     assert torch.equal(hear(random_head(), probability, previous, kind), probability)
 
 
+def test_nothing_painted_moves_and_nothing_else_than_what_the_head_changes() -> None:
+    probability, new = torch.full(SHAPE, 1e-9), one_stroke(0)
+    painted = new.clone()
+    painted[1, 4, 22:26, 30] = True  # an older stroke
+    given = Correction(torch.zeros(SHAPE), new, painted, SPACING)
+    still, image = CorrectionHead(4).eval(), torch.randn(SHAPE)
+    with torch.inference_mode():
+        assert torch.equal(listened(probability, given, still, image), probability)
+        made = listened(probability, given, random_head(), image)
+    assert torch.equal(made[painted.any(0)], probability[painted.any(0)])
+    assert (made != probability).sum() > 1000
+
+
 def test_the_box_that_is_looked_at_changes_nothing() -> None:
     head, probability, new = random_head(), torch.rand(SHAPE), one_stroke(0)
     image, previous = torch.randn(SHAPE), torch.zeros(SHAPE)
@@ -74,8 +87,8 @@ def test_the_box_that_is_looked_at_changes_nothing() -> None:
         whole = (image, torch.logit(probability, 1e-6), previous, new, new, distance, torch.tensor(SPACING[0]))
         change = head(correction_maps(*(part[None] for part in whole)))[0] * faded(distance[None])[0]
         change = torch.where(change < 0, TAKEN_AWAY * change, change)
-        made = listened(head, image, probability, previous, new, new, SPACING)
-    near = away_mm() < 15  # nothing beyond the box is in the sight of what lies so near
+        made = listened(probability, Correction(previous, new, new, SPACING), head, image)
+    near = (away_mm() < 15) & ~new[0]  # nothing beyond the box is in the sight of what lies so near
     torch.testing.assert_close(torch.logit(made, 1e-6)[near], (whole[1] + change)[near], atol=1e-3, rtol=1e-3)
 
 
@@ -120,7 +133,7 @@ def test_a_cancel_is_noticed_before_the_head_is_asked_and_between_its_slices(
 
     new, nothing = one_stroke(0), torch.zeros(SHAPE)
     with pytest.raises(Cancelled):
-        listened(random_head(), nothing, nothing, nothing, new, new, SPACING, stop)
+        listened(nothing, Correction(nothing, new, new, SPACING, stop), random_head(), nothing)
 
 
 def test_a_few_slices_at_a_time_are_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +149,7 @@ def test_what_the_head_lowers_counts_less_than_what_it_raises() -> None:
     for said, counted in ((1.0, 1.0), (-1.0, TAKEN_AWAY)):
         torch.nn.init.constant_(head.last.bias, said)
         made = hear(head, torch.full(SHAPE, 0.5), 0.0, 0)
-        assert torch.logit(made[PLACE]).item() == pytest.approx(said * counted, abs=1e-3)
+        assert torch.logit(made[BESIDE]).item() == pytest.approx(said * counted, abs=1e-3)
 
 
 def test_a_network_without_the_head_has_none() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_LINE, heeded, without_unasked
+from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_LINE, Correction, heeded, without_unasked
 
 SPACING = (5.0, 1.0, 2.0)
 WIDE = (9, 60, 30)  # 45 x 60 x 60 mm
@@ -34,7 +34,7 @@ def around(mm: float) -> torch.Tensor:
 
 def heed(probability: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """What is painted is the new strokes alone."""
-    return heeded(probability, before, new, new, SPACING)
+    return heeded(probability, Correction(before, new, new, SPACING))
 
 
 def missed_part(found: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +111,7 @@ def probable(mask: torch.Tensor) -> torch.Tensor:
 
 def test_the_mask_of_a_proposal_says_nothing_of_the_size() -> None:
     before, new = torch.where(square(2), 0.9, 0.0), one_stroke(0)
-    made = heeded(uniform(0.3), before, new, new, SPACING, sized=False)
+    made = heeded(uniform(0.3), Correction(before, new, new, SPACING, after_strokes=False))
     near = around(HEEDED_MM[1])
     assert torch.equal((made != uniform(0.3)) & near, near & ~square(2) & ~new[0])
 
@@ -120,7 +120,7 @@ def test_the_mask_of_a_proposal_says_nothing_of_the_size() -> None:
 def test_how_far_an_island_may_lie(mm: float, appears: bool) -> None:
     new, far = one_stroke(1), torch.zeros(WIDE, dtype=torch.bool)
     far[4, 30 + int(mm), 15] = True
-    made = without_unasked(probable(islands(OLD) | far), probable(islands(OLD)), new, new, SPACING)
+    made = without_unasked(probable(islands(OLD) | far), Correction(probable(islands(OLD)), new, new, SPACING))
     assert bool(made[far] >= 0.5) == appears
 
 
@@ -136,7 +136,7 @@ def test_a_long_stroke_reaches_half_as_far_as_it_is_long() -> None:
 def test_an_island_that_nobody_asked_for_does_not_appear() -> None:
     new = one_stroke(1)
     before, now = probable(islands(OLD)), probable(islands(OLD, NEAR, FAR))
-    made = without_unasked(now, before, new, new, SPACING)
+    made = without_unasked(now, Correction(before, new, new, SPACING))
     assert torch.equal(made, probable(islands(OLD, NEAR)))
     assert not around(ASKED_MM)[islands(FAR)].any() and around(ASKED_MM)[islands(NEAR)].any()
 
@@ -147,12 +147,12 @@ def test_what_was_in_the_mask_grows_and_what_is_painted_stays() -> None:
     painted[0] |= islands(FAR)
     grown = islands(OLD, (2, 4), (5, 2))
     now = probable(grown | islands(FAR))
-    assert torch.equal(without_unasked(now, probable(islands(OLD)), new, painted, SPACING), now)
+    assert torch.equal(without_unasked(now, Correction(probable(islands(OLD)), new, painted, SPACING)), now)
 
 
 def test_where_there_was_no_mask_every_island_may_appear() -> None:
     now = probable(islands(NEAR, FAR))
-    assert torch.equal(without_unasked(now, uniform(0.1), one_stroke(0), one_stroke(0), SPACING), now)
+    assert torch.equal(without_unasked(now, Correction(uniform(0.1), one_stroke(0), one_stroke(0), SPACING)), now)
 
 
 def test_strokes_of_both_kinds_do_not_take_back_what_the_other_asks_for() -> None:
@@ -186,7 +186,7 @@ def test_a_long_work_can_be_ended() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        heeded(uniform(0.3), uniform(0.0), one_stroke(0), one_stroke(0), SPACING, end)
+        heeded(uniform(0.3), Correction(uniform(0.0), one_stroke(0), one_stroke(0), SPACING, end))
 
 
 def test_a_line_goes_no_lower_than_its_least() -> None:
@@ -202,7 +202,7 @@ def test_missed_strokes_only_add_and_others_only_take_away(seed: int) -> None:
     new = torch.rand(2, 5, 14, 12, generator=random) < 0.02
     new[1] &= ~new[0]
     old = torch.rand(2, 5, 14, 12, generator=random) < 0.1
-    made = heeded(now, before, new, old | new, (4.0, 3.0, 3.0))
+    made = heeded(now, Correction(before, new, old | new, (4.0, 3.0, 3.0)))
     outside = before < 0.5
     assert (made[outside] >= now[outside] - 1e-5).all() and (made[~outside] <= now[~outside] + 1e-5).all()
     painted = (old | new).any(0)

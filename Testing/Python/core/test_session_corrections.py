@@ -14,6 +14,7 @@ import torch
 
 import ichhpinet as hp
 from core.engine import QuickPredictor, small_ct, stroke
+from ichhpinet.corrections import Correction
 from ichhpinet.decision import BOLDEST
 from ichhpinet.memory import RoundState
 from ichhpinet.networks import Memory
@@ -79,10 +80,9 @@ def test_a_bolder_round_is_larger_and_nothing_else_of_it_changes(predictor: Pred
 class Mute(QuickPredictor):
     """Where corrections are heeded nothing is left but what is painted."""
 
-    def heed(self, arrays: RoundArrays, _: EncodedVolume, *rest: Any) -> RoundArrays:
-        previous, new = rest[:2]
-        assert arrays.probability.shape == previous.shape == new.shape[1:]
-        return replace(arrays, probability=torch.zeros_like(previous))
+    def heed(self, arrays: RoundArrays, _: EncodedVolume, given: Correction) -> RoundArrays:
+        assert arrays.probability.shape == given.previous.shape == given.new.shape[1:]
+        return replace(arrays, probability=torch.zeros_like(given.previous))
 
 
 def test_corrections_are_heeded_in_every_round_but_the_first(ct: CTVolume) -> None:

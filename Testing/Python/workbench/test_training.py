@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from ichhpinet.checkpoint import Checkpoint, save_checkpoint
+from ichhpinet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, Memory, ModelConfig
 from ichhpinet.preprocessing import normalise
@@ -34,7 +34,7 @@ from ichhpinet_workbench.training.pool import Pool
 from ichhpinet_workbench.training.recipe import EPOCH_STEPS, RECIPES, Recipe, named_recipe
 from ichhpinet_workbench.training.scans import scanned
 from ichhpinet_workbench.training.selection import Selection
-from ichhpinet_workbench.training.start import read_start
+from ichhpinet_workbench.training.start import SMALL_HEADS, read_start
 from ichhpinet_workbench.training.supply import SyntheticSupply
 from ichhpinet_workbench.training.turns import room_for, turn
 
@@ -625,6 +625,25 @@ def test_a_run_starts_from_the_weights_it_is_given_and_says_so(tmp_path: Path) -
         check_resumes(recipe, tmp_path / "run", SyntheticSupply())
     resumed = Trainer(recipe, tmp_path / "run", start=start)
     assert resumed.step == 1
+    state["network"] = {key: value for key, value in state["network"].items() if not key.startswith("correction.")}
+    save_state(tmp_path / "run", state)
+    with pytest.raises(InputError, match="begun with other parts of the network 'tiny': take another folder"):
+        check_resumes(recipe, tmp_path / "run", SyntheticSupply(), start)
+
+
+@pytest.mark.parametrize("head", SMALL_HEADS)
+def test_a_head_that_the_weights_do_not_know_starts_fresh(head: str, tmp_path: Path) -> None:
+    path = weights_of(tmp_path)
+    whole = load_checkpoint(path)
+    older = {key: value for key, value in whole.weights.items() if not key.startswith(head)}
+    config = replace(
+        whole.config, **{{"boundary.": "boundary_channels", "correction.": "correction_channels"}[head]: 0}
+    )
+    save_checkpoint(path, Checkpoint(config, older, {}, 1.0))
+    start = read_start(path, RECIPES["tiny"])
+    assert start.weights.keys() == whole.weights.keys()
+    assert not start.weights[f"{head}last.weight"].any()
+    assert all(torch.equal(start.weights[key], value) for key, value in older.items())
 
 
 def test_weights_that_do_not_fit_are_no_start(tmp_path: Path) -> None:

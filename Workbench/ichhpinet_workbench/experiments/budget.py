@@ -8,10 +8,9 @@ from typing import Any
 
 from ..training.checkpoints import load_state
 from ..training.finish import finished
-from ..training.recipe import EPOCH_STEPS
+from ..training.recipe import EPOCH_STEPS, HEADS
 
 PAPER_STEPS = 500 * EPOCH_STEPS  # an epoch as the recipe `paper` takes it
-HEADS = ("border", "correction")  # of a recipe: trained after the rest
 SMALL = 0.1  # of the paper's steps: below, the figures do not tell which method is better
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ichhpinet.corrections import NO_LESS, far_mm, heeded, listened, without_unasked
+from ichhpinet.corrections import NO_LESS, Correction, far_mm, heeded, listened, without_unasked
 from ichhpinet.decision import boldness, lean
 from ichhpinet.networks import HPINet, Memory, RoundInputs
 from ichhpinet.networks.correction import correction_maps, faded
@@ -81,36 +81,34 @@ def _round(network: HPINet, partner: Partner, bold: list[float], first: bool, rn
     logits, samples = outputs.logits.float().cpu(), []
     for number in range(len(logits)):
         z, y, x = partner.spacing_mm[number].tolist()
-        rest = previous[number], new[number], partner.painted[number], (z, y, x)
+        correction = Correction(previous[number], new[number], partner.painted[number], (z, y, x))
         if not first:
             bold[number] = boldness(bold[number], previous[number], new[number], (z, y, x))
         if partner.painted[number, 0].any():
             logits[number] += lean(logits[number]) + bold[number]
         if first:
             continue
-        made = heeded(torch.sigmoid(logits[number]), *rest)
-        samples += _kept(partner, number, torch.logit(made, NO_LESS), previous[number], new[number], rng)
+        made = heeded(torch.sigmoid(logits[number]), correction)
+        samples += _kept(partner, number, torch.logit(made, NO_LESS), correction, rng)
         if network.correction is not None:
-            made = listened(network.correction, inputs.image[number], made, *rest)
-        logits[number] = torch.logit(without_unasked(made, *rest), NO_LESS)
+            made = listened(made, correction, network.correction, inputs.image[number])
+        logits[number] = torch.logit(without_unasked(made, correction), NO_LESS)
     partner.commit(logits, Memory(*(tensor.cpu() for tensor in outputs.memory)))
     return samples
 
 
 def _kept(
-    partner: Partner, number: int, logits: Tensor, previous: Tensor, new: Tensor, rng: np.random.Generator
+    partner: Partner, number: int, logits: Tensor, correction: Correction, rng: np.random.Generator
 ) -> list[Sample]:
     """A window of one crop, where its new strokes contradict the round before."""
-    truth, mask = partner.truth[number], previous >= 0.5
-    wrong = new & torch.stack([~mask, mask])
+    truth, mask, wrong = partner.truth[number], correction.inside, correction.wrong
     where = torch.nonzero(wrong.any(0))
     if not len(where):
         return []
     pointed = torch.zeros_like(mask)
     for stroke, errors in zip(wrong, ((truth >= 0.5) & ~mask, mask & (truth < 0.5)), strict=True):
         pointed |= torch.from_numpy(under(stroke.numpy(), errors.numpy()))
-    z, y, x = partner.spacing_mm[number].tolist()
-    distance = torch.stack([far_mm(stroke, (z, y, x)) for stroke in wrong])
+    distance = torch.stack([far_mm(stroke, correction.spacing_mm) for stroke in wrong])
     centre = where[int(rng.integers(len(where)))].tolist()
     starts = [
         int(np.clip(at - WINDOW // 2 + rng.integers(-OFF_CENTRE, OFF_CENTRE + 1), 0, max(0, size - WINDOW)))
@@ -120,14 +118,14 @@ def _kept(
     kept = (
         partner.image[number].half(),
         logits.half(),
-        _bytes(previous),
-        partner.painted[number],
+        _bytes(correction.previous),
+        correction.painted,
         wrong,
         distance.half(),
         _bytes(truth),
         pointed,
     )
-    return [Sample(*(tensor[..., rows, columns].clone() for tensor in kept), torch.tensor(z))]
+    return [Sample(*(tensor[..., rows, columns].clone() for tensor in kept), torch.tensor(correction.spacing_mm[0]))]
 
 
 class CorrectionTrainer(HeadTrainer[Sample]):

@@ -14,6 +14,7 @@ from ichhpinet.networks import ModelConfig
 from .checkpoints import load_state
 from .finish import finished
 from .networks import PEERS
+from .recipe import HEADS
 from .supply import SYNTHETIC
 
 
@@ -34,9 +35,7 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
         "recipe": run["recipe"],
         "steps": best["step"],
         "minutes": best["minutes"],
-        "selection": {
-            name: best[name] for name in best if name.startswith(("dice", "score", "averaged", "border", "correction"))
-        },
+        "selection": {name: best[name] for name in best if name.startswith(("dice", "score", "averaged", *HEADS))},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     if best["model"]["name"] in PEERS:

@@ -19,7 +19,7 @@ from ..losses import LossWeights
 from .checkpoints import load_state
 from .engine import PRECISIONS
 from .networks import OURS, PEERS, make_network, peer_config
-from .recipe import HeadRecipe, Recipe, named_recipe
+from .recipe import HEADS, HeadRecipe, Recipe, named_recipe
 from .start import Start, check_start, learned, read_start
 from .supply import ManifestSupply, Supply, SyntheticSupply
 from .values import typed, typed_fields
@@ -154,7 +154,8 @@ def checked_recipe(recipe: Recipe) -> Recipe:
         raise InputError(f"volume_first is {recipe.volume_first}; {recipe.model} has no volume branch, it must be 0")
     if any(not weight >= 0 for weight in recipe.loss.__dict__.values()):
         raise InputError(f"the loss weights are {recipe.loss}; each must be 0 or more")
-    for name, head in (("border", recipe.border), ("correction", recipe.correction)):
+    for name in HEADS:
+        head = getattr(recipe, name)
         if any(not value >= 0 for value in head.__dict__.values()) or min(head.batch, head.passes) < 1:
             raise InputError(f"{name} is {head}; each must be 0 or more, batch and passes 1 or more")
         if head.minutes and not head.play_minutes:
@@ -184,6 +185,11 @@ def check_resumes(recipe: Recipe, folder: Path, supply: Supply, start: Start | N
         name = differ[0]
         raise InputError(
             f"the run in {folder.name} was begun with {name} {before[name]}; it is {now[name]} now: take another folder"
+        )
+    parts = make_network(recipe).state_dict().keys()
+    if state["network"].keys() != parts:
+        raise InputError(
+            f"the run in {folder.name} was begun with other parts of the network '{recipe.model}': take another folder"
         )
 
 
@@ -221,7 +227,7 @@ def _recipe(name: Any, changes: Any) -> Recipe:
     if unknown:
         raise InputError(f"{', '.join(unknown)} is no field of a recipe")
     if changes.get("model", base.model) in PEERS:  # what only our network knows is left out
-        base = replace(base, volume_first=0.0, soup=0, before=0.0, border=HeadRecipe(), correction=HeadRecipe())
+        base = replace(base, volume_first=0.0, soup=0, before=0.0, **{name: HeadRecipe() for name in HEADS})
     made = {key: _value(base, key, value) for key, value in changes.items() if value is not None}
     return replace(base, **made)
 

@@ -9,6 +9,8 @@ from ichhpinet.errors import InputError
 
 from ..losses import LossWeights
 
+HEADS = ("border", "correction")  # fields of a recipe: the small heads, trained after the rest
+
 
 @dataclass(frozen=True)
 class HeadRecipe:
@@ -81,7 +83,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The inverse of `to_dict`."""
-        heads = {name: HeadRecipe(**values.get(name, {})) for name in ("border", "correction")}
+        heads = {name: HeadRecipe(**values.get(name, {})) for name in HEADS}
         parts = {"loss": LossWeights(**values["loss"]), **heads}
         return cls(**(values | parts | {"crop": tuple(values["crop"])}))
 

@@ -15,6 +15,8 @@ from .networks import PEERS, make_network
 from .recipe import Recipe
 from .supply import ManifestSupply, Supply
 
+SMALL_HEADS = ("boundary.", "correction.")  # of the network: what their weights are named by
+
 
 @dataclass(frozen=True)
 class Start:
@@ -33,17 +35,23 @@ def read_start(path: Path, recipe: Recipe) -> Start:
             f"start is {path.name} and the model {recipe.model}; only a network of ours starts from weights"
         )
     checkpoint = load_checkpoint(path)
+    weights = _with_heads(checkpoint.weights, recipe)
     try:
-        make_network(recipe).load_state_dict(checkpoint.weights)
+        make_network(recipe).load_state_dict(weights)
     except RuntimeError:
         raise InputError(
             f"the weights {path.name} are of a network '{checkpoint.config.name}'; they must fit the recipe's, "
             f"'{recipe.model}' with its switches"
         ) from None
     record = checkpoint.training
-    return Start(
-        checkpoint.weights, checkpoint.digest, str(record.get("data", "unknown")), str(record.get("learned_from", ""))
-    )
+    return Start(weights, checkpoint.digest, str(record.get("data", "unknown")), str(record.get("learned_from", "")))
+
+
+def _with_heads(weights: Mapping[str, Tensor], recipe: Recipe) -> Mapping[str, Tensor]:
+    """A head that the weights do not know is fresh, and so changes nothing until it has learned."""
+    fresh = make_network(recipe).state_dict()
+    missing = [name for name in SMALL_HEADS if not any(key.startswith(name) for key in weights)]
+    return {key: value for key, value in fresh.items() if key.startswith(tuple(missing))} | dict(weights)
 
 
 def learned(supply: Supply, start: Start | None) -> str:
