@@ -58,6 +58,7 @@ class ICHHPINetLogic:
         self.worker = worker or Worker()
         self._cases: dict[str, Case] = {}
         self._working_on = ""
+        self._cancelled = False  # of what was submitted last: the engine may have opened the volume already
         self._opening = False  # whether the engine only opens a volume: nothing of that lands in the scene
         self._applying = False
         self._observers = Observers()
@@ -134,6 +135,7 @@ class ICHHPINetLogic:
 
     def cancel(self) -> None:
         """End the round under way; nothing has changed then."""
+        self._cancelled = self.busy
         self.worker.cancel()
 
     def poll(self, wait_seconds: float = 0.0) -> bool:
@@ -319,7 +321,8 @@ class ICHHPINetLogic:
         self, case: Case, job: Job | None, done: Callable[[Any], None], failed: Fail, progress: Progress | None
     ) -> None:
         """A job (None: none) on a volume, which is opened first where the engine does not have it as it is now."""
-        key = self._working_on = case.volume.GetID()
+        key, self._cancelled = case.volume.GetID(), False
+        self._working_on = key
 
         def landed(answer: Any) -> None:
             if self._cases.get(key) is case:  # the volume may be gone by now
@@ -333,7 +336,10 @@ class ICHHPINetLogic:
             if self._cases.get(key) is case:
                 case.stamp, case.notes = (self.worker.starts, *image), answer.notes
                 case.note(answer.notice)
-                go_on()
+                if self._cancelled:  # as the answer was on its way
+                    failed("cancelled", "refining was cancelled; nothing has changed")
+                else:
+                    go_on()
 
         def go_on() -> None:
             if job is None:

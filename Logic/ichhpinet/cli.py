@@ -9,6 +9,7 @@ import argparse
 import importlib.metadata
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,13 +135,14 @@ def _run_info(arguments: argparse.Namespace) -> int:
 def _run_segment(arguments: argparse.Namespace) -> int:
     """Read and check everything, then compute round after round, writing each as it is done."""
     from ichhpinet.reading import read_volume
-    from ichhpinet.report import Report
+    from ichhpinet.report import Report, masks_of
 
     window = tuple(arguments.window) if arguments.window else None
     bar = ProgressBar()
     volume = read_volume(arguments.ct, window=window, series=arguments.series, progress=bar)
     strokes = [_read_scribbles(path, volume) for path in arguments.scribbles]
     out = _made_folder(arguments.out)
+    older = masks_of(out / "report.json")
 
     from ichhpinet.predictor import Predictor
 
@@ -163,6 +165,8 @@ def _run_segment(arguments: argparse.Namespace) -> int:
         row = report.add(result, scribbles, name)
         _write_round(out / name, result, volume)
         report.write(out / "report.json")
+        for stale in older - {row["mask"] for row in report.rounds}:  # they would seem to belong to this report
+            (out / stale).unlink(missing_ok=True)
         print(f"{result.number:>5} {row['volume_ml']:>8.2f} {row['delta_ml']:>+8.2f} {row['seconds']:>8.2f}  {name}")
     return DONE
 
@@ -186,6 +190,11 @@ def _made_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError:
         raise InputError(f"the folder {path.name} cannot be made; --out must be a folder, or not there yet") from None
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError:
+        raise InputError(f"the folder {path.name} cannot be written to; --out must be one that can") from None
     return path
 
 

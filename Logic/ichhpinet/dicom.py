@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from ichhpinet.straighten import SliceStack, missing_after, straighten
+from ichhpinet.straighten import SliceStack, check_gaps, missing_after, straighten
 
 Progress = Callable[[float, str], object]
 
@@ -323,6 +323,7 @@ def _on_a_grid(headers: Sequence[Header], slices: list[NDArray[np.float32]]) -> 
     first = headers[0]
     pixel_mm = (float(first.pixel_mm[0]), float(first.pixel_mm[1]))
     stack = SliceStack(np.array([header.position for header in headers]), first.row, first.column, pixel_mm)
+    check_gaps(stack)
     direction = np.stack([stack.row, stack.column, stack.normal], axis=1)
     if stack.is_even and stack.is_upright:
         step = float(stack.depths_mm[-1]) / (len(slices) - 1)

@@ -28,6 +28,7 @@ NRRD_NEEDS = ("type", "sizes", "encoding")
 NRRD_UNITS = ("space units", "units")
 MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "none", "???")
 METAIMAGE_NEEDS = ("dimsize", "elementtype", "elementdatafile")
+METAIMAGE_TURNS = ("transformmatrix", "rotation", "orientation")
 METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4} | {
     "MET_LONG": 4,
     "MET_ULONG": 4,
@@ -73,8 +74,11 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     return () if facts.oriented else (NOT_ORIENTED,)
 
 
-def check_text_header(path: Path, kind: str) -> None:
-    """kind: "nrrd" or "metaimage". Raises InputError when the header is cut, states no spacing, or its data is cut."""
+def check_text_header(path: Path, kind: str) -> tuple[str, ...]:
+    """Notes about an NRRD or MetaImage file.
+
+    kind: "nrrd" or "metaimage". Raises InputError when the header is cut, states no spacing, or its data is cut.
+    """
     with path.open("rb") as file:
         start = file.read(TEXT_HEADER_BYTES)
     fields = _metaimage_fields(start) if kind == "metaimage" else _nrrd_fields(start)
@@ -87,6 +91,9 @@ def check_text_header(path: Path, kind: str) -> None:
     other = [unit for key in NRRD_UNITS for unit in re.findall(r'"([^"]*)"', fields.get(key, "")) if unit not in MM]
     if kind == "nrrd" and other:
         raise InputError(f"{path.name} states its spacing in {other[0]!r}; it must be in mm")
+    nrrd_says = "space directions" in fields and ("space" in fields or "space dimension" in fields)
+    oriented = nrrd_says if kind == "nrrd" else any(word in fields for word in METAIMAGE_TURNS)
+    return () if oriented else (NOT_ORIENTED,)
 
 
 def _nrrd_spacing_is_known(fields: dict[str, str]) -> bool:
@@ -152,6 +159,7 @@ def _scan(file: IO[bytes] | gzip.GzipFile, facts: NiftiFacts) -> tuple[int, int]
         usable = chunk[: max(facts.data_bytes - count, 0)] if facts.floats else b""
         count += len(chunk)
         if usable:
-            voxels = np.frombuffer(usable[: len(usable) // 8 * 8], dtype=facts.floats)
+            size = np.dtype(facts.floats).itemsize
+            voxels = np.frombuffer(usable[: len(usable) // size * size], dtype=facts.floats)
             not_finite += voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
     return count, not_finite

@@ -216,6 +216,8 @@ class WorkingGrid:
                 continue
             down, across = _extent(seen.any(0).any(1)), _extent(seen.any(0).any(0))
             up = self._up[1][:, down], self._up[2][:, across]
+            if not (up[0].any() and up[1].any()):  # all of it lies in the padding
+                continue
             place = slice(start, start + SLAB_SLICES), _extent(up[0].any(1)), _extent(up[1].any(1))
             part = _apply((rows[:, along], up[0][place[1]], up[1][place[2]]), slab[:, down, across].float())
             yield place, part.numpy()

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 7  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 8  # raised whenever the same weights and strokes give another mask: figures are kept by it
+DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
 
@@ -81,10 +82,12 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        if chosen.type in DEVICES:
+            torch.empty(1, device=chosen)
+            return chosen
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"the device is {device!r}; this machine has {', '.join(_devices())}") from error
-    return chosen
+    raise InputError(f"the device is {device!r}; this machine has {', '.join(_devices())}")
 
 
 def _devices() -> list[str]:

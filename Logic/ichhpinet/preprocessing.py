@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .errors import InputError
 from .grid import Between, Orientation, WorkingGrid
 from .scribbles import Scribbles
 from .volume import CTVolume
@@ -24,6 +25,8 @@ CENTRE_HU, SCALE_HU = 40.0, 40.0
 HEAD_MARGIN_MM = 8.0  # beyond the skull: a swollen brain after craniectomy still lies inside the box
 BOX_BONE_HU = 200.0  # bone, at the coarse sampling with which the box is found
 MIN_BONE_FRACTION = 0.002  # fewer bone voxels than this: no skull in the image, so everything above air is the head
+
+LARGEST_MM = 700.0  # in plane: no scanner's field of view is larger
 
 GEODESIC_SWEEPS = 4
 GEODESIC_BASE = 0.3  # a step through tissue just like the painted costs this share of its length
@@ -68,10 +71,19 @@ def head_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tu
 
 
 def working_grid(volume: CTVolume, pixel_mm: float, min_slice_mm: float) -> WorkingGrid:
-    """The working grid of a CT: `pixel_mm` in plane, thin slices merged until they are about `min_slice_mm` thick."""
+    """The working grid of a CT: `pixel_mm` in plane, thin slices merged until they are about `min_slice_mm` thick.
+
+    Raises InputError for a plane larger than any scanner's: its spacing is wrong, and the grid would fill the memory.
+    """
     orientation = Orientation.from_direction(volume.direction)
     spacing = tuple(volume.spacing_mm[axis] for axis in orientation.order)
     box = head_box(orientation.apply(volume.hu), spacing)  # type: ignore[arg-type]
+    height, width = ((high - low) * mm for (low, high), mm in zip(box, spacing[1:], strict=True))
+    if max(height, width) > LARGEST_MM:
+        raise InputError(
+            f"what the volume shows is {height:.0f} x {width:.0f} mm in plane (its spacing is "
+            f"{', '.join(f'{mm:g}' for mm in volume.spacing_mm)} mm); it must be a head, at most {LARGEST_MM:g} mm"
+        )
     most = max(1, volume.shape[orientation.slice_axis] // 2)  # at least two working slices are left
     merge = min(most, max(1, round(min_slice_mm / spacing[0]))) if min_slice_mm > 0 else 1
     return WorkingGrid(volume.shape, volume.spacing_mm, orientation, box, pixel_mm, merge)

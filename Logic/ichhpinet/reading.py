@@ -109,9 +109,7 @@ def _read_file(path: Path) -> dicom.SeriesImage:
     if path.stat().st_size == 0:
         raise InputError(f"{path.name} is empty; it must be a CT file")
     reader, check = kind
-    notes = check_nifti(path) if check == "nifti" else ()
-    if check != "nifti":
-        check_text_header(path, check)
+    notes = check_nifti(path) if check == "nifti" else check_text_header(path, check)
     return _image(_executed(path, reader), path.name, notes)
 
 

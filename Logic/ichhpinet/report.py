@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,16 @@ class Report:
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def masks_of(path: Path) -> set[str]:
+    """Names of the masks that an earlier report lists, as this program names them; none where it is no report."""
+    try:
+        rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"]
+        names = {str(row["mask"]) for row in rounds}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+    return {name for name in names if re.fullmatch(r"round-\d+\.[a-z.]+", name)}
 
 
 def axial_axis(volume: CTVolume) -> int:

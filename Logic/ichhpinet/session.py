@@ -47,6 +47,7 @@ class Session:
         self._current: int | None = None
         self._past: list[int | None] = []
         self._future: list[int | None] = []
+        self._before_newest: tuple[int, list[int | None], list[int | None], int | None] | None = None
         self._busy = threading.Lock()
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -170,6 +171,7 @@ class Session:
         )
 
     def _commit(self, state: RoundState) -> None:
+        self._before_newest = state.number, self._past, self._future, self._current
         states, past = {**self._states, state.number: state}, [*self._past, self._current]
         self._states, self._past, self._future, self._current = states, past, [], state.number
         logger.info("round %d: %.2f ml in %.2f s", state.number, state.volume_ml, state.seconds)
@@ -195,22 +197,25 @@ class Session:
     def return_to(self, number: int) -> None:
         """Make round `number` the one that the next starts from. Can be undone. Raises: InputError if there is none."""
         with self._alone():
-            if not isinstance(number, int) or number not in self._states:
+            whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+            if not whole or number not in self._states:
                 known = ", ".join(str(n) for n in sorted(self._states)) or "none yet"
-                raise InputError(f"there is no round {number}; the rounds are {known}")
+                raise InputError(f"there is no round {number!r}; the rounds are {known}")
             if number != self._current:
-                self._past, self._future, self._current = [*self._past, self._current], [], number
+                self._past, self._future, self._current = [*self._past, self._current], [], int(number)
 
     def take_back(self) -> None:
         """Make the round just computed none, for who cannot keep it: nobody has seen its number.
 
-        Raises: InputError where the newest round is not the current one.
+        All is then as before that round, what could be redone as well. Raises: InputError where the last thing that
+        happened is not a round.
         """
         with self._alone():
-            if self._current is None or self._current != max(self._states):
-                raise InputError(f"the current round is {self._current}; only the newest can be taken back")
-            self._states = {number: state for number, state in self._states.items() if number != self._current}
-            self._past, self._current = self._past[:-1], self._past[-1]
+            newest, past, future, current = self._before_newest or (None, [], [], None)
+            if newest is None or self._current != newest or self._past != [*past, current]:
+                raise InputError(f"the current round is {self._current}; only the one just computed can be taken back")
+            self._states = {number: state for number, state in self._states.items() if number != newest}
+            self._past, self._future, self._current, self._before_newest = past, future, current, None
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 

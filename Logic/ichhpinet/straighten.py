@@ -92,13 +92,29 @@ def regular_step_mm(steps_mm: Floats) -> float:
     return float(np.round(usable.min(), 3))
 
 
+def check_gaps(stack: SliceStack) -> None:
+    """Raises InputError when two slices are more than WIDEST_GAP_MM apart."""
+    widest = float(stack.steps_mm.max())
+    if widest > WIDEST_GAP_MM:
+        raise InputError(
+            f"two neighbouring slices are {widest:.1f} mm apart; they must be at most {WIDEST_GAP_MM:g} mm apart"
+        )
+
+
 def missing_after(steps_mm: Floats) -> list[int]:
-    """Indices of the slices after which at least one seems to be missing: a gap wide beside its neighbours."""
-    gaps = []
-    for index, step in enumerate(steps_mm):
-        beside = [steps_mm[other] for other in (index - 1, index + 1) if 0 <= other < len(steps_mm)]
-        if beside and step > MISSING_STEPS * max(beside):
-            gaps.append(index)
+    """Indices of the slices after which at least one seems to be missing: a gap wide beside its neighbours.
+
+    Two alike side by side are gaps as well, where narrower steps lie on both sides: three or more are a protocol's.
+    """
+    alike = np.abs(np.diff(steps_mm)) <= EVEN_SHARE * steps_mm[:-1]
+    starts = [0, *(np.flatnonzero(~alike) + 1).tolist(), len(steps_mm)]
+    runs = list(zip(starts[:-1], starts[1:], strict=True))
+    gaps: list[int] = []
+    for number, (start, end) in enumerate(runs):
+        beside = [runs[other] for other in (number - 1, number + 1) if 0 <= other < len(runs)]
+        most = 1 if len(beside) < 2 else 2
+        if beside and end - start <= most and steps_mm[start] > MISSING_STEPS * max(steps_mm[a] for a, _ in beside):
+            gaps += range(start, end)
     return gaps
 
 
@@ -107,14 +123,7 @@ def straighten(slices: Sequence[NDArray[np.float32]], stack: SliceStack) -> Stra
 
     slices: N arrays (H, W) float32 HU, in the order of stack. The new grid keeps the plane, the pixel size and the
     first slice's place, covers all that was scanned, and is air (-1024 HU) outside it; so is padding below air.
-
-    Raises InputError when two slices are more than WIDEST_GAP_MM apart.
     """
-    widest = float(stack.steps_mm.max())
-    if widest > WIDEST_GAP_MM:
-        raise InputError(
-            f"two neighbouring slices are {widest:.1f} mm apart; they must be at most {WIDEST_GAP_MM:g} mm apart"
-        )
     step = regular_step_mm(stack.steps_mm)
     depths, shifts = stack.depths_mm, stack.shifts_pixels
     first = np.floor(shifts.min(axis=0))

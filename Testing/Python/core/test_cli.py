@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from ichhpinet import cli, networks, resources
 from ichhpinet.errors import Cancelled
 from ichhpinet.reading import read_labels, read_volume
+from ichhpinet.report import masks_of
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_mask, write_volume
@@ -200,6 +201,39 @@ def labels_of_3(path: Path, head: CTVolume) -> Path:
 def test_an_out_that_is_a_file_is_bad_input(tmp_path: Path, ct: Path) -> None:
     (tmp_path / "out").touch()
     assert cli.main(["segment", str(ct), "--out", str(tmp_path / "out")]) == 2
+
+
+def test_an_out_that_cannot_be_written_to_is_found_before_anything_is_computed(
+    tmp_path: Path,
+    ct: Path,
+    stand_in: type[StandInPredictor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    stand_in.fails = AssertionError("the engine was asked")
+    monkeypatch.setattr(cli.tempfile, "TemporaryFile", refuse)  # whoever tests as root can write anywhere
+    assert cli.main(["segment", str(ct), "--out", str(tmp_path / "out")]) == 2
+    assert "the folder out cannot be written to" in capsys.readouterr().err
+
+
+def test_masks_of_an_earlier_run_do_not_stay_beside_the_new_report(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+    out, first = tmp_path / "out", strokes_file(tmp_path / "a.nii.gz", head, (1,))
+    second = strokes_file(tmp_path / "b.nii.gz", head, (2,))
+    assert cli.main(["segment", str(ct), "--scribbles", str(first), str(second), "--out", str(out)]) == 0
+    (out / "round-9.seg.nrrd").touch()  # the user's own
+    assert cli.main(["segment", str(ct), "--scribbles", str(second), "--out", str(out)]) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["report.json", "round-1.seg.nrrd", "round-9.seg.nrrd"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"rounds": 3}', '{"rounds": [{"mask": "../ct.nii.gz"}, {"mask": "ct.nii.gz"}, {"mask": 4}]}']
+)
+def test_what_is_no_report_lists_no_masks(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    assert masks_of(tmp_path / "report.json") == set()
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,14 @@ def test_beyond_the_ct_is_what_the_caller_says() -> None:
     assert torch.all(working[:, :4] == -200.0)
 
 
+def test_what_is_set_in_the_padding_alone_lands_nowhere() -> None:
+    grid = WorkingGrid((8, 20, 20), (1.0, 1.0, 1.0), Orientation((0, 1, 2), (False,) * 3), ((0, 20), (0, 20)), 1.0, 2)
+    values = torch.zeros(grid.shape)
+    values[:, 0, 0] = 0.9
+    assert not grid._up[1][:, 0].any(), "the corner is padding"
+    assert not grid.to_native(values).any() and not grid.to_native_mask(values, 0.5).any()
+
+
 @given(
     shapes,
     spacings,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.engine import small_ct
+from ichhpinet.errors import InputError
 from ichhpinet.preprocessing import (
     CHANNELS,
     HEAD_MARGIN_MM,
@@ -191,6 +192,12 @@ def test_the_volumes_of_a_batch_do_not_see_each_other() -> None:
         torch.testing.assert_close(
             both[i : i + 1], stroke_maps(images[i : i + 1], painted[i : i + 1], spacing[i : i + 1])
         )
+
+
+def test_a_plane_larger_than_any_scanners_is_refused() -> None:
+    ct = CTVolume.from_array(np.zeros((4, 128, 64), np.float32), (5.0, 10.0, 10.0))
+    with pytest.raises(InputError, match="1280 x 640 mm in plane .* must be a head, at most 700 mm"):
+        working_grid(ct, 1.0, 2.5)
 
 
 def test_two_working_slices_are_left_however_thin_the_ct_is() -> None:

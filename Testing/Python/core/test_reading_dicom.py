@@ -104,6 +104,9 @@ def test_a_gap_too_wide_to_fill_is_refused(tmp_path: Path) -> None:
     positions = [(0.0, 0.0, z) for z in (0.0, 5.0, 10.0, 60.0, 65.0, 70.0)]
     with pytest.raises(InputError, match="two neighbouring slices are 50.0 mm apart; they must be at most 30 mm apart"):
         read_volume(write_series(tmp_path / "ct", head_hu(), positions))
+    even = [(0.0, 0.0, 50.0 * number) for number in range(6)]
+    with pytest.raises(InputError, match="two neighbouring slices are 50.0 mm apart"):
+        read_volume(write_series(tmp_path / "even", head_hu(), even))
 
 
 def test_a_slice_stored_twice_is_used_once_with_a_note(series: Path) -> None:

@@ -150,6 +150,15 @@ def test_voxels_that_are_nan_are_refused(tmp_path: Path, head: CTVolume, ending:
         read_volume(tmp_path / f"ct{ending}")
 
 
+@pytest.mark.parametrize("ending", WRITTEN)
+def test_the_last_voxel_is_looked_at_as_well(tmp_path: Path, ending: str) -> None:
+    hu = np.zeros((3, 3, 3), np.float32)
+    hu[-1, -1, -1] = np.nan
+    sitk.WriteImage(sitk.GetImageFromArray(hu), str(tmp_path / f"ct{ending}"))
+    with pytest.raises(InputError, match="1 voxels that are NaN or infinite"):
+        read_volume(tmp_path / f"ct{ending}")
+
+
 @pytest.mark.parametrize("step", [0.0, -5.0, float("nan")])
 def test_a_nifti_with_a_step_that_is_none_is_refused(tmp_path: Path, step: float) -> None:
     with pytest.raises(InputError, match="the spacing in ct.nii is .* every step must be greater than 0"):
@@ -244,6 +253,19 @@ def test_a_sheared_grid_is_refused(tmp_path: Path) -> None:
 def test_a_nifti_without_an_orientation_is_read_with_a_note(tmp_path: Path) -> None:
     volume = read_volume(nifti_with(tmp_path / "ct.nii", 252, "2h", 0, 0))
     assert volume.shape == (6, 24, 20) and "does not say how the head lies" in volume.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("ending", "without", "beside"),
+    [(".mha", b"TransformMatrix", b""), (".nrrd", b"space", b"spacings: 0.75 0.5 5\n")],
+)
+def test_a_text_header_without_an_orientation_is_read_with_a_note(
+    tmp_path: Path, ending: str, without: bytes, beside: bytes
+) -> None:
+    path = save(tmp_path / f"ct{ending}", head_volume())
+    data = re.sub(rb"(?m)^" + without + rb".*\n", b"", path.read_bytes())
+    path.write_bytes(data.replace(b"sizes", beside + b"sizes", 1))
+    assert "does not say how the head lies" in read_volume(path).notes[0]
 
 
 def test_a_series_is_for_folders(tmp_path: Path, head: CTVolume) -> None:

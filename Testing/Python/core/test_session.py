@@ -148,8 +148,8 @@ def test_what_is_no_volume_is_not_opened(predictor: Predictor) -> None:
         predictor.open(np.zeros((3, 16, 16)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("device", ["cuda:77", "abacus", ""])
-def test_a_device_that_is_not_there_is_refused_by_name(device: str) -> None:
+@pytest.mark.parametrize("device", ["cuda:77", "abacus", "", "meta", None])
+def test_a_device_that_is_not_there_is_refused_by_name(device: Any) -> None:
     with pytest.raises(hp.InputError, match="this machine has cpu"):
         Predictor(tiny_checkpoint(), device)
 
@@ -321,7 +321,7 @@ def test_a_branch_knows_nothing_of_the_rounds_it_left(predictor: Predictor, ct: 
     assert last[0].corrected_slices == last[1].corrected_slices
 
 
-@pytest.mark.parametrize("number", [0, 2, -1, "1", None, [1]])
+@pytest.mark.parametrize("number", [0, 2, -1, "1", None, [1], True, 1.0])
 def test_returning_to_a_round_that_is_not_there_is_refused(session: Session, number: Any) -> None:
     session.refine(foreground((2, 5, 5)))
     with pytest.raises(hp.InputError, match="the rounds are 1"):

@@ -282,5 +282,31 @@ def test_a_round_that_is_taken_back_has_never_been(predictor: Predictor) -> None
     assert [one.number for one in session.all_rounds] == [1]
     assert session.refine(strokes).number == 2
     session.undo()
-    with pytest.raises(hp.InputError, match="only the newest can be taken back"):
+    with pytest.raises(hp.InputError, match="only the one just computed can be taken back"):
         session.take_back()
+
+
+def test_what_could_be_redone_can_be_after_a_round_is_taken_back(predictor: Predictor) -> None:
+    session, strokes = predictor.open(CTS["thick"]), random_strokes(CTS["thick"].shape, np.random.default_rng(1))
+    session.refine(strokes)
+    session.refine(strokes)
+    session.undo()
+    session.refine(strokes)
+    session.take_back()
+    assert session.current is not None and session.current.number == 1
+    assert session.redo() and session.current.number == 2
+
+
+def test_a_round_that_was_left_and_come_back_to_is_not_taken_back(predictor: Predictor, tmp_path: Path) -> None:
+    session, strokes = predictor.open(CTS["thick"]), random_strokes(CTS["thick"].shape, np.random.default_rng(1))
+    session.refine(strokes)
+    session.refine(strokes)
+    session.return_to(np.int64(1))  # type: ignore[arg-type]
+    session.return_to(2)
+    with pytest.raises(hp.InputError, match="only the one just computed"):
+        session.take_back()
+    session.save(tmp_path / "session")
+    again = Session.restore(tmp_path / "session", predictor, CTS["thick"])
+    assert [one.number for one in again.rounds] == [1, 2]
+    with pytest.raises(hp.InputError, match="only the one just computed"):
+        again.take_back()

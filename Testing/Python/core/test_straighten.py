@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichhpinet.errors import InputError
-from ichhpinet.straighten import SliceStack, missing_after, regular_step_mm, straighten
+from ichhpinet.straighten import SliceStack, check_gaps, missing_after, regular_step_mm, straighten
 
 ROW, COLUMN = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
 PIXEL_MM = (0.5, 0.5)
@@ -98,8 +98,15 @@ def test_the_step_is_the_smallest_that_is_no_overlap() -> None:
 def test_a_gap_with_room_for_a_slice_counts_as_missing_and_a_change_of_step_does_not() -> None:
     assert missing_after(np.array([5.0, 5.0, 10.0, 5.0])) == [2]
     assert missing_after(np.array([4.0, 4.0, 1.1, 7.0, 7.0])) == []
+    assert missing_after(np.array([2.5, 2.5, 5.0, 5.0])) == []
 
 
-def test_slices_too_far_apart_are_refused() -> None:
+def test_gaps_that_lie_side_by_side_count_and_a_protocol_of_wide_steps_does_not() -> None:
+    assert missing_after(np.array([5.0, 5.0, 10.0, 10.0, 5.0])) == [2, 3]
+    assert missing_after(np.array([2.5, 2.5, 5.0, 5.0, 5.0, 2.5])) == []
+
+
+@pytest.mark.parametrize("depths", [(0.0, 5.0, 36.0), (0.0, 31.0, 62.0), (0.0, 31.0)])
+def test_slices_too_far_apart_are_refused(depths: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="31.0 mm apart; they must be at most 30 mm apart"):
-        straighten([np.zeros((4, 4), np.float32)] * 3, stack_at(np.array([0.0, 5.0, 36.0])))
+        check_gaps(stack_at(np.array(depths)))

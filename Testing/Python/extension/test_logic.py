@@ -340,6 +340,22 @@ def test_a_cancelled_round_leaves_everything_as_it_was(logic: ICHHPINetLogic, vo
     assert refine(logic, volume).number == 2
 
 
+def test_a_cancel_as_the_opened_volume_is_announced_ends_the_round(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    said, failed = failures()
+    logic.refine(volume, lambda one: said.append("done"), failed)
+    job, done, refused, progress = logic.worker.jobs.pop()  # type: ignore[attr-defined]
+    opened = logic.worker.engine.answer(job, progress, lambda: False)  # type: ignore[attr-defined]
+    logic.worker.jobs = [(job, done, refused, progress)]  # type: ignore[attr-defined]
+    logic.cancel()
+    logic.worker.jobs = []  # type: ignore[attr-defined]
+    done(opened)
+    wait(logic)
+    assert said == ["cancelled: refining was cancelled; nothing has changed"]
+    assert len(logic.table(volume)) == 0 and painted(logic, volume) == 1
+    assert refine(logic, volume).number == 1
+
+
 # -- volumes and scenes ----------------------------------------------------------------------------------------------
 
 
