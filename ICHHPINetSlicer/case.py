@@ -45,9 +45,10 @@ class Case:
         self._observers.remove()
 
     def mend(self) -> None:
-        """A strokes node that the user deleted is made again; what was not submitted went with it."""
+        """A strokes node, or a segment of it, that the user deleted is made again; what was not submitted is gone."""
         if self.strokes.GetScene() is None:
             self.strokes = _make_strokes(self.volume)
+        _add_segments(self.strokes, self.volume)
 
     def start_anew(self) -> None:
         """Remove the rounds and the memory; the strokes that are not submitted stay."""
@@ -122,6 +123,12 @@ def _make_strokes(volume: Node) -> Node:
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     rounds.adopt(volume, node)
-    for segment_id, name in NAMES.items():
-        set_segment(node, segment_id, np.zeros(shape_of(volume), bool), volume, name, COLOURS[segment_id])
+    _add_segments(node, volume)
     return node
+
+
+def _add_segments(node: Node, volume: Node) -> None:
+    """Empty ones, where they are not."""
+    for segment_id, name in NAMES.items():
+        if node.GetSegmentation().GetSegment(segment_id) is None:
+            set_segment(node, segment_id, np.zeros(shape_of(volume), bool), volume, name, COLOURS[segment_id])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ichhpinet.errors import InputError
 from ichhpinet.writing import write_mask
 
-from . import rounds
+from . import overlays, rounds
 from .case import Case, shape_of
 from .engine import Done, Failed, Job, Look, Open, Opened, Refine
 from .history import History, Moment, Strokes
@@ -381,6 +381,9 @@ class ICHHPINetLogic:
         case = self._cases.get(node.GetID()) if node is not None else None
         if case is None or case.volume is not node:
             return
+        self.set_aside(node)  # what was made for it would lie over the next patient's slices
+        overlays.show_changes(node, None)
+        overlays.show_uncertainty(node, None)
         self._drop(node.GetID())
 
     def _on_scene_close(self, *_: Any) -> None:

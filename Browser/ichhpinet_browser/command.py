@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import webbrowser
@@ -21,8 +22,9 @@ from ichhpinet.errors import InputError
 from .settings import MOST_SESSIONS, MOST_UPLOAD_MB, PageSettings, is_loopback
 
 NEEDED = ("trame_slicer", "slicer_core", "aiohttp", "LayerDMLib")
-INSTALL = "the web page needs trame-slicer and slicer-core; install them with: pip install 'ichhpinet[browser]'"
+INSTALL = "the web page needs trame-slicer and slicer-core; install the extra 'browser' of ichhpinet"
 PORT = 8642
+EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
 def register(subparsers: Any) -> None:
@@ -83,12 +85,15 @@ async def _serve(arguments: argparse.Namespace, folder: Path) -> None:
         site = web.TCPSite(runner, arguments.host, arguments.port)
         try:
             await site.start()
-        except OSError:
+        except (OSError, OverflowError):
             raise InputError(
                 f"port {arguments.port} of {arguments.host} cannot be used; choose another --port"
             ) from None
         address = _address(arguments.host, runner.addresses[0][1], secret)
-        sys.stdout.write(f"ICHHPINet is at {address}\nCtrl+C ends it. Research use, not a medical device.\n")
+        sys.stdout.write(f"ICHHPINet is at {address}\n")
+        if arguments.host in EVERY_ADDRESS:  # which no other computer could open
+            sys.stdout.write(f"From others: {_address(socket.gethostname(), runner.addresses[0][1], secret)}\n")
+        sys.stdout.write("Ctrl+C ends it. Research use, not a medical device.\n")
         sys.stdout.flush()
         if local and not arguments.no_browser and _has_screen():
             webbrowser.open(address)
@@ -122,10 +127,10 @@ def _has_screen() -> bool:
 
 
 async def _until_told() -> None:
-    """Until Ctrl+C, or a request to end."""
+    """Until Ctrl+C, a request to end, or the end of the terminal."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in ("SIGINT", "SIGTERM"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         with contextlib.suppress(NotImplementedError, AttributeError):  # Windows: Ctrl+C ends asyncio.run itself
             loop.add_signal_handler(getattr(signal, name), told.set)
     await told.wait()

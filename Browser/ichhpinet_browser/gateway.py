@@ -106,8 +106,11 @@ class Gateway:
         return web.Response(status=204)
 
     async def _where(self, request: web.Request) -> web.StreamResponse:
-        """trame's client asks for the address of its connection, and takes a refusal for an error in the console."""
-        address = f"{'wss' if request.secure else 'ws'}://{request.host}{request.path.removesuffix('paraview/')}ws"
+        """trame's client asks for the address of its connection, and takes a refusal for an error in the console.
+
+        It puts in the host and, behind a server that encrypts, `wss`: this one does not know what the browser sees.
+        """
+        address = f"ws://USE_HOST{request.path.removesuffix('paraview/')}ws"
         return web.json_response({"sessionURL": address, "secret": "wslink-secret"})
 
     async def _page(self, request: web.Request) -> web.StreamResponse:

@@ -60,6 +60,7 @@ async def _serve(server: Any, settings: Any) -> None:
     await asyncio.wait({serving, end}, return_when=asyncio.FIRST_COMPLETED)
     page.close()
     gc.collect()
+    shutil.rmtree(settings.folder, ignore_errors=True)  # the front door does too, unless it was killed
     os._exit(0)  # VTK and the encoder's threads have nothing left to save
 
 

@@ -160,6 +160,7 @@ class Work:
             self.ask("refine")
 
     def _failed(self, kind: str, sentence: str) -> None:
+        self._jump_when_known = False
         self.prepared, self.asked = True, None  # the next round opens the CT again where that is needed
         text = "Cancelled. Nothing has changed." if kind == "cancelled" else _sentence(sentence)
         self._say("info" if kind == "cancelled" else "error", text)
@@ -285,6 +286,7 @@ class Work:
                 place = self.next_uncertain()
                 if place is not None and self.on_place is not None:
                     self.on_place(place)
+            asyncio.get_running_loop().call_soon(self.stroke_again)
 
         self._start(lambda: self.logic.look(self.volume, number, looked, self._failed))
 

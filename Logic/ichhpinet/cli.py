@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import logging
 import sys
 import tempfile
@@ -122,6 +123,7 @@ def _add_segment(subparsers: Any) -> None:
 def _add_info(subparsers: Any) -> None:
     parser = subparsers.add_parser("info", help="the network, module by module, beside the published figures")
     parser.add_argument("--model", choices=("compact", "paper"), default="compact", help="which size (compact)")
+    parser.add_argument("--checkpoint", metavar="FILE", type=Path, help="whose record is printed (the bundled weights)")
     parser.set_defaults(run=_run_info)
 
 
@@ -129,6 +131,13 @@ def _run_info(arguments: argparse.Namespace) -> int:
     from ichhpinet.networks import summary
 
     print(summary(arguments.model))
+    if arguments.checkpoint is not None or arguments.model == "compact":
+        from ichhpinet.checkpoint import load_checkpoint
+
+        path = _weights(arguments.checkpoint)
+        weights = load_checkpoint(path)
+        print(f"\n{path.name}, SHA-256 {weights.digest}")
+        print(json.dumps({"configuration": weights.config.to_dict(), "training": weights.training}, indent=1))
     return DONE
 
 

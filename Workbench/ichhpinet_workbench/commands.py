@@ -83,13 +83,14 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     contestants = {}
     for method in arguments.methods or [*CLASSIC, NETWORK]:
         file = arguments.out / f"{method}.csv"
-        if arguments.again:
-            file.unlink(missing_ok=True)
         predictor, identity = _predictor(method, arguments)
         if arguments.head_ct is not None:
             identity += f" on head CT {real_head_ct(arguments.head_ct).digest()[:12]}"
         rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, peer_rounds)
         contestants[method] = Contestant(predictor, file, Setup(rounds, reader, identity))
+    for one in contestants.values():  # not before all that was asked for is there
+        if arguments.again:
+            one.file.unlink(missing_ok=True)
     with Bar("evaluate") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
     if NETWORK in results:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -75,6 +78,32 @@ def test_elsewhere_the_address_holds_a_secret(weights: Path, tmp_path: Path) -> 
         start = f"http://127.0.0.1:{found[1]}/"
         assert get(start)[0] == 404 and get(f"{start}{'0' * 48}/")[0] == 404
         assert get(f"{start}{found[2]}/")[0] == 200
+        shown = rf"From others: http://{re.escape(socket.gethostname())}:{found[1]}/{found[2]}/\n"
+        assert re.search(shown, one.log.read_text(encoding="utf-8"))
+
+
+def test_the_address_of_the_connection_leaves_host_and_encryption_to_the_browser(served: Served) -> None:
+    seat = new_page(served.address)[1]["page"].split("/")[1]
+    told = urllib.request.Request(f"{served.address}s/{seat}/paraview/", data=b"{}", method="POST")
+    with urllib.request.urlopen(told, timeout=30) as answer:
+        assert json.loads(answer.read())["sessionURL"] == f"ws://USE_HOST/s/{seat}/ws"
+
+
+@linux
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_patients_file_is_left_however_the_server_ends(end: signal.Signals, weights: Path, tmp_path: Path) -> None:
+    with serve("--checkpoint", weights, log=tmp_path / "log.txt") as one:
+        new_page(one.address)
+        (folder,) = (folder for folder in tmp_path.iterdir() if folder.name.startswith("ichhpinet-"))
+        (seat,) = (seat for seat in folder.iterdir() if seat.is_dir())
+        (seat / "DOE^JANE.dcm").touch()
+        processes = page_processes(one.process.pid)
+        one.process.send_signal(end)
+        one.process.wait(30)
+        until = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < until:
+            time.sleep(0.1)
+    assert not list(tmp_path.rglob("DOE*"))
 
 
 @linux
@@ -98,6 +127,7 @@ def test_bad_arguments_are_one_line(tmp_path: Path) -> None:
     for arguments, words in (
         (["nowhere.nii"], "nowhere.nii does not exist; it must be a CT file or a DICOM folder"),
         (["--sessions", "0"], "--sessions is 0; it must be 1 or more"),
+        (["--port", "99999"], "port 99999 of 127.0.0.1 cannot be used; choose another --port"),
     ):
         log = tmp_path / "log.txt"
         with pytest.raises(RuntimeError, match=words), serve(*arguments, log=log):

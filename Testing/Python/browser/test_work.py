@@ -105,6 +105,30 @@ def test_refining_after_each_stroke_takes_up_what_was_painted_meanwhile(weights:
     assert len(desk.logic.table(desk.volume)) == 2 and not desk.work.has_strokes()
 
 
+def test_strokes_painted_while_the_uncertainty_is_looked_up_make_the_next_round(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.work.auto_refine = desk.work.shown.uncertainty = True
+        look = desk.logic.look
+
+        def looked_at(volume: Any, number: int, done: Any, *rest: Any) -> None:
+            if number == 1:
+                desk.paint(BACKGROUND_ID, SECOND)
+                desk.work.stroke()  # the engine is busy, or will be in a moment
+            look(volume, number, done, *rest)
+
+        desk.logic.look = looked_at  # type: ignore[method-assign]
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.stroke_again()
+        for _ in range(3):
+            await desk.idle()
+            await asyncio.sleep(0.1)
+
+    desk = played(weights, play)
+    assert len(desk.logic.table(desk.volume)) == 2 and not desk.work.has_strokes()
+
+
 def test_looking_at_a_round_going_on_from_it_and_the_next_uncertain_place(weights: Path) -> None:
     places: list[Any] = []
 

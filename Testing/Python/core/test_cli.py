@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from core.engine import tiny_checkpoint
 from ichhpinet import cli, networks, resources
+from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import Cancelled
 from ichhpinet.reading import read_labels, read_volume
 from ichhpinet.report import masks_of
@@ -257,6 +259,16 @@ def test_info_prints_the_summary(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(networks, "summary", lambda name: f"summary of {name}", raising=False)
     assert cli.main(["info", "--model", "paper"]) == 0
     assert capsys.readouterr().out == "summary of paper\n"
+
+
+def test_info_prints_the_record_that_the_weights_carry(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "tiny.pt"
+    digest = save_checkpoint(path, replace(tiny_checkpoint(), training={"data": "toys"}))
+    assert cli.main(["info", "--checkpoint", str(path)]) == 0
+    table, _, record = capsys.readouterr().out.partition(f"\ntiny.pt, SHA-256 {digest}\n")
+    told = json.loads(record)
+    assert told["training"] == {"data": "toys"} and told["configuration"]["name"] == "tiny"
+    assert "VIM" in table and str(tmp_path) not in record
 
 
 def test_version_and_help_are_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from extension.scenes import DirectWorker, add_volume, ct_with_air, new_scene, p
 from ichhpinet.errors import InputError
 from ichhpinet.predictor import Predictor
 from ichhpinet.volume import CTVolume
-from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer import overlays, rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
 from ICHHPINetSlicer.scenarios import opened, saved
@@ -553,6 +553,19 @@ def test_a_volume_deleted_mid_round_takes_its_round_with_it(logic: ICHHPINetLogi
     assert refine(logic, other).number == 1
 
 
+def test_what_was_made_for_a_deleted_volume_does_not_lie_over_the_next(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    overlays.show_changes(volume, one)
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    made = [scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode") for n in range(3)]
+    assert all(node.GetDisplayVisibility() for node in made), "round, changes, strokes"
+    scene.RemoveNode(volume)
+    assert not any(node.GetDisplayVisibility() for node in made)
+
+
 def test_a_scene_closed_mid_round_is_empty_and_the_next_volume_works(
     logic: ICHHPINetLogic, volume: Any, scene: Any
 ) -> None:
@@ -572,6 +585,17 @@ def test_a_strokes_node_that_the_user_deleted_is_made_again(logic: ICHHPINetLogi
     scene.RemoveNode(logic.strokes_node(volume))
     assert painted(logic, volume) == 0
     paint(logic, volume, FOREGROUND_ID, SECOND)
+    assert refine(logic, volume).number == 1
+
+
+def test_a_segment_of_strokes_that_the_user_deleted_is_made_again(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, BACKGROUND_ID, SECOND)
+    segments = logic.strokes_node(volume).GetSegmentation()
+    segments.RemoveSegment(FOREGROUND_ID)
+    logic.strokes_node(volume)
+    assert segments.GetSegment(FOREGROUND_ID) is not None
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    assert painted(logic, volume) == painted(logic, volume, BACKGROUND_ID) == 1
     assert refine(logic, volume).number == 1
 
 

@@ -51,6 +51,22 @@ def test_evaluate_again_measures_again(parser, tmp_path):
         arguments.run(arguments)
 
 
+def test_evaluate_again_keeps_what_was_measured_where_it_cannot_measure(parser, tmp_path, monkeypatch):
+    def refuse(arguments):
+        raise InputError("typo.pt cannot be read")
+
+    monkeypatch.setattr(commands, "_network", refuse)
+    files = [tmp_path / f"{method}.csv" for method in ("threshold_islands", "ichhpinet")]
+    for file in files:
+        file.write_text("measured", encoding="utf-8")
+    line = ["evaluate", "--out", str(tmp_path), "--again", "--methods", "threshold_islands", "ichhpinet"]
+    for wrong in ([], ["--head-ct", str(tmp_path / "typo.nii")]):
+        arguments = parser.parse_args([*line, *wrong])
+        with pytest.raises(InputError, match="typo"):
+            arguments.run(arguments)
+        assert all(file.read_text(encoding="utf-8") == "measured" for file in files)
+
+
 @pytest.mark.parametrize(
     "extra", [["--rounds", "0"], ["--cases", "0"], ["--peer-rounds", "0"], ["--hand", "foot"], ["--folds", "1"]]
 )

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.engine import small_ct
 from ichhpinet.checkpoint import Checkpoint, load_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.predictor import Predictor
 from ichhpinet.resources import bundled_weights
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
+from ichhpinet.writing import write_volume
 from ichhpinet_workbench.parts import command
 from ichhpinet_workbench.parts.names import PARTS, WHOLE
 from ichhpinet_workbench.parts.reduced import Reduced
@@ -78,6 +80,10 @@ def test_the_command_measures_each_and_writes_a_table(
     assert capsys.readouterr().out == text
     assert "1 validation cases" in text and "| as shipped | 0." in text and "| without the boundary head | 0." in text
     assert (tmp_path / "whole.csv").exists() and (tmp_path / "head.csv").exists()
+    write_volume(tmp_path / "other.nii.gz", small_ct())
+    other = parser.parse_args([*words, "--head-ct", str(tmp_path / "other.nii.gz")])
+    with pytest.raises(InputError, match="whole.csv was measured with another setup"):
+        other.run(other)
     with pytest.raises(InputError, match="--rounds is 0"):
         arguments.rounds = 0
         arguments.run(arguments)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ichhpinet.errors import InputError
+
 if TYPE_CHECKING:
     from .manifest import Manifest
 
@@ -110,6 +112,7 @@ def _run_hemseg(arguments: argparse.Namespace) -> int:
     from ..bar import Bar
     from .hemseg import convert_hemseg
 
+    _check_folds(arguments.folds)
     places = (arguments.list, arguments.labels, arguments.rsna, arguments.out)
     with Bar("convert") as bar:
         manifest = convert_hemseg(arguments.name, *places, workers=arguments.workers, progress=bar)
@@ -133,6 +136,7 @@ def _run_synthetic(arguments: argparse.Namespace) -> int:
     from ..bar import Bar
     from .synthetic import synthetic_set
 
+    _check_folds(arguments.folds, arguments.count)
     with Bar("synthetic") as bar:
         manifest = synthetic_set(
             arguments.out, arguments.count, arguments.seed, spacing_mm=arguments.spacing, progress=bar
@@ -164,6 +168,15 @@ def _run_check(arguments: argparse.Namespace) -> int:
     checked.write(arguments.out / "manifest.json")
     sys.stdout.write((arguments.out / "integrity.md").read_text(encoding="utf-8"))
     return 0
+
+
+def _check_folds(folds: int, cases: int | None = None) -> None:
+    """Before the work, as far as it can be known. cases: that will be made. Raises InputError."""
+    if cases is not None and cases < 2:
+        raise InputError(f"count is {cases}; it must be 2 or more")
+    if folds < 2 or (cases is not None and folds > cases):
+        most = "" if cases is None else f" and at most {cases}"
+        raise InputError(f"folds is {folds}; it must be 2 or more{most}")
 
 
 def _write(arguments: argparse.Namespace, manifest: Manifest) -> int:

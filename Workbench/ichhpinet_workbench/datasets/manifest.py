@@ -148,8 +148,10 @@ def _check_cases(entries: Iterable[Entry]) -> None:
 def _check_patients(entries: Iterable[Entry]) -> None:
     first: dict[str, Entry] = {}
     for entry in entries:
+        if entry.excluded:
+            continue
         known = first.setdefault(entry.patient, entry)
-        if known.fold != entry.fold and not (known.excluded or entry.excluded):
+        if known.fold != entry.fold:
             raise InputError(
                 f"{known.case} and {entry.case} are of one patient and lie in folds {known.fold} and {entry.fold}; "
                 "a patient's scans must share a fold"

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..bar import Bar
     from ..evaluate import Contestant, Setup, evaluate
     from ..report import dice_table, effect_table
-    from ..validation import load, validation_cases
+    from ..validation import load, real_head_ct, validation_cases
     from .reduced import Reduced
 
     if arguments.threads:
@@ -49,9 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{name} is {count}; it must be 1 or more")
     checkpoint = load_checkpoint(arguments.checkpoint or bundled_weights())
     chosen = [WHOLE, *(arguments.without or [name for name in PARTS if name != WHOLE])]
+    head = "" if arguments.head_ct is None else f" on head CT {real_head_ct(arguments.head_ct).digest()[:12]}"
     contestants = {}
     for name in chosen:
-        setup = Setup(arguments.rounds, identity=f"{checkpoint.digest} rules {RULES_VERSION} {name}")
+        setup = Setup(arguments.rounds, identity=f"{checkpoint.digest} rules {RULES_VERSION} {name}{head}")
         contestants[name] = Contestant(
             Reduced(checkpoint, arguments.device, name), arguments.out / f"{name}.csv", setup
         )

@@ -35,4 +35,6 @@ def make_peer(config: PeerConfig) -> PeerNetwork:
             return OTHERS[config.name](config)
         return Volumetric(config, *VOLUMETRIC[config.name])
     except ImportError as error:
-        raise InputError(f"{config.name} needs the package {error.name}; install ichhpinet[workbench]") from error
+        raise InputError(
+            f"{config.name} needs the package {error.name}; install the extra 'workbench' of ichhpinet"
+        ) from error

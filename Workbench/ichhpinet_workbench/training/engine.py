@@ -88,7 +88,9 @@ def launched(device: str = "cpu", precision: str = "bf16", devices: int = 1, nod
         from lightning_fabric import Fabric
         from lightning_fabric.strategies import DDPStrategy
     except ImportError as error:
-        raise InputError("several devices need the package lightning-fabric; install ichhpinet[workbench]") from error
+        raise InputError(
+            "several devices need the package lightning-fabric; install the extra 'workbench' of ichhpinet"
+        ) from error
     here = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     accelerator = torch.device(device).type
     if accelerator == "cuda" and torch.cuda.device_count() < here:

@@ -210,7 +210,9 @@ def _check_network(recipe: Recipe) -> None:
         peer_config(recipe)
         missing = [name for name in ("monai", "einops") if importlib.util.find_spec(name) is None]
         if missing:
-            raise InputError(f"{recipe.model} needs the package {missing[0]}; install ichhpinet[workbench]")
+            raise InputError(
+                f"{recipe.model} needs the package {missing[0]}; install the extra 'workbench' of ichhpinet"
+            )
         return
     try:
         with torch.device("meta"):

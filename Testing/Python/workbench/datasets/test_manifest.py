@@ -75,6 +75,14 @@ def test_what_is_excluded_has_no_fold_and_is_neither_trained_on_nor_judged() -> 
     assert all(split.entries[0] not in (*split.test(fold), *split.training(fold)) for fold in split.folds)
 
 
+def test_a_patient_in_two_folds_is_found_beside_an_excluded_scan() -> None:
+    scans = entries({"p": 3})
+    placed = replace(scans[0], excluded="cut"), replace(scans[1], fold=0), replace(scans[2], fold=1)
+    with pytest.raises(InputError, match="a-p-1 and a-p-2 are of one patient and lie in folds 0 and 1"):
+        manifest(*placed)
+    manifest(placed[0], placed[1], replace(scans[2], fold=0))
+
+
 def test_folds_that_cannot_be_are_refused() -> None:
     few = manifest(*entries({"p": 3, "q": 1}))
     for folds in (1, 3):
