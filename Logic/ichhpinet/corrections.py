@@ -1,4 +1,4 @@
-"""What a correction asks for: near its strokes the line is drawn anew, and far from them nothing new appears."""
+"""What a correction asks for: near its strokes the line is drawn anew, and far from them the mask stays."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from ichhpinet.networks.correction import HALO, NONE_MM, CorrectionHead, correct
 HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
 # it fades over half as much again
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
+NEAR_MM = 6.0  # a stroke changes what lies as near as this,
+NEAR_LONG = 2.0  # or so many times as far as it is long,
+NEAR_DEEP = 4.0  # or so many times as far as it goes out of the mask, or into it
+DEEPEST_MM = 20.0  # further out of the mask is all alike
+FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
 FAR_MM = 60.0  # distances are not told apart beyond
 TAKEN_AWAY = 0.6  # of what the head would lower counts so much: it was seen to make masks too small
 SLICES = 16  # that the head looks at together: bounds the memory, and a cancel is noticed between
@@ -64,8 +69,8 @@ def heeded(probability: Tensor, given: Correction) -> Tensor:
     beside it, but seldom gives it a probability of one half. So, of what was outside the mask near the stroke, the
     threshold of greatest expected Dice is taken (`decision.lean`), and the same for what was inside near a stroke on
     what was too much. Where several strokes are near, the line moves furthest that one of them asks for. How far "near"
-    goes is a matter of size (`_reach_mm`): in a small bleed a stroke on half a millimetre of rim would else draw the
-    line anew for all of it. Nothing painted moves.
+    goes is a matter of size, of the mask and of half the stroke: in a small bleed a stroke on half a millimetre of rim
+    would else draw the line anew for all of it. Nothing painted moves.
 
     probability: (d, h, w) in [0, 1], of this round. Returns: (d, h, w).
     """
@@ -74,9 +79,11 @@ def heeded(probability: Tensor, given: Correction) -> Tensor:
     shift = torch.zeros_like(probability)
     for strokes, side, sign in ((given.wrong[0], ~inside, 1.0), (given.wrong[1], inside, -1.0)):
         moved = torch.zeros_like(probability)
-        for box, stroke, reach in _strokes(strokes, known, spacing_mm):
+        for stroke in _strokes(strokes, spacing_mm):
             given.between()
-            distance, asked = _distance_mm(stroke, spacing_mm), side[box] & bare[box]
+            reach = min(HEEDED_MM[1], max(HEEDED_MM[0], known, stroke.longest_mm / 2))
+            box, distance = stroke.about(1.5 * reach)
+            asked = side[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
             most = lean(logits[asked & (distance < reach)], LEAST_LINE)
             fade = ((1.5 * reach - distance) / (0.5 * reach)).clamp(0, 1) * asked
@@ -143,30 +150,75 @@ def without_unasked(probability: Tensor, given: Correction) -> Tensor:
     return torch.where(wanted[islands], probability, given.previous)
 
 
+def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
+    """A round in which the mask grows near strokes on what it missed, shrinks near strokes on what was too much, and
+    stays elsewhere.
+
+    Who corrects a place has looked at the rest and lets it stand. The network looks at all of it anew, and where it
+    changes its mind far from the strokes it loses as often as it wins, and more where it does. How far "near" goes is
+    a matter of the stroke: those on a rim are short and lie along the mask, those on a part that was missed lead away
+    from it.
+
+    probability: (d, h, w), of this round. Returns: (d, h, w); as it was where there was no mask before.
+    """
+    if not bool(given.inside.any()):
+        return probability
+    told = torch.zeros(2, *probability.shape)  # how much of what grows, and of what shrinks, is this round's
+    for part, strokes, mask in zip(told, given.wrong, (given.inside, ~given.inside), strict=True):
+        for stroke in _strokes(strokes, given.spacing_mm):
+            given.between()
+            near = max(NEAR_MM, NEAR_LONG * stroke.longest_mm, NEAR_DEEP * stroke.deepest_mm(mask))
+            box, distance = stroke.about(FADING[1] * near)
+            part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
+    before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
+    share = torch.where(now > before, *told)
+    share[given.painted.any(0)] = 1
+    between = torch.sigmoid(torch.lerp(before, now, share.clamp(max=1)))
+    return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
+
+
 def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
     """Of a ball as large as all of the mask (d, h, w) bool; infinite where there is none: nothing is known then."""
     mm3 = float(mask.sum()) * math.prod(spacing_mm)
     return float((0.75 * mm3 / math.pi) ** (1 / 3)) if mm3 else math.inf
 
 
-def _reach_mm(size: tuple[int, ...], known_mm: float, spacing_mm: Spacing) -> float:
-    """Of a stroke in a box of (z, y, x) voxels: the radius known of the bleed, half the box's longest side at least."""
-    longest = max(voxels * mm for voxels, mm in zip(size, spacing_mm, strict=True))
-    return min(HEEDED_MM[1], max(HEEDED_MM[0], known_mm, longest / 2))
+@dataclass(frozen=True)
+class _Stroke:
+    """A connected stroke. labels: (d, h, w) int32, of all strokes. low, size: of its box in them, (z, y, x) voxels."""
+
+    labels: Tensor
+    label: int
+    low: tuple[int, ...]
+    size: tuple[int, ...]
+    spacing_mm: Spacing
+
+    @property
+    def longest_mm(self) -> float:
+        """Of the sides of its box."""
+        return max(voxels * mm for voxels, mm in zip(self.size, self.spacing_mm, strict=True))
+
+    def about(self, margin_mm: float) -> tuple[Box, Tensor]:
+        """Its box, so much wider on all sides, and how far in mm the voxels of that box lie from it."""
+        margin = [int(margin_mm / mm) for mm in self.spacing_mm]
+        z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(self.low, self.size, margin))
+        return (z, y, x), _distance_mm(self.labels[z, y, x] == self.label, self.spacing_mm)
+
+    def deepest_mm(self, mask: Tensor) -> float:
+        """How far it goes away from the mask (d, h, w) bool; DEEPEST_MM where it goes as far or further."""
+        box, distance = self.about(DEEPEST_MM)
+        return min(DEEPEST_MM, float(far_mm(mask[box], self.spacing_mm)[distance == 0].max()))
 
 
-def _strokes(voxels: Tensor, known_mm: float, spacing_mm: Spacing) -> Iterator[tuple[Box, Tensor, float]]:
-    """The connected strokes of (d, h, w) bool: a box about all that each moves, the stroke in it, and its reach."""
+def _strokes(voxels: Tensor, spacing_mm: Spacing) -> Iterator[_Stroke]:
+    """The connected strokes of (d, h, w) bool."""
     if not bool(voxels.any()):
         return
     sitk = simpleitk()
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
     numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
     for label, (low, size) in boxes.items():
-        reach = _reach_mm(size, known_mm, spacing_mm)
-        margin = [int(1.5 * reach / mm) for mm in spacing_mm]
-        z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(low, size, margin))
-        yield (z, y, x), numbered[z, y, x] == label, reach
+        yield _Stroke(numbered, label, low, size, spacing_mm)
 
 
 def _box_about(voxels: Tensor, spacing_mm: Spacing) -> Box:

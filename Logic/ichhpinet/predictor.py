@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import Correction, heeded, listened, without_unasked
+from ichhpinet.corrections import Correction, heeded, kept_elsewhere, listened, without_unasked
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 8  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 9  # raised whenever the same weights and strokes give another mask: figures are kept by it
 DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
@@ -218,13 +218,13 @@ class Predictor:
     def heed(self, arrays: RoundArrays, encoded: EncodedVolume, given: Correction) -> RoundArrays:
         """A round after another one, with its corrections heeded (`corrections`).
 
-        A proposal's mask may be a part of the bleed: it limits neither how far a correction reaches nor where islands
-        appear, and the correction head, which has learned from masks that strokes had made, is not asked.
+        A proposal's mask may be a part of the bleed: it limits neither how far a correction reaches nor what changes
+        elsewhere, and the correction head, which has learned from masks that strokes had made, is not asked.
         """
         made, head = heeded(arrays.probability, given), self._network.correction
         if given.after_strokes:
             made = made if head is None else listened(made, given, head, encoded.image[0])
-            made = without_unasked(made, given)
+            made = kept_elsewhere(without_unasked(made, given), given)
         return replace(arrays, probability=made)
 
     def _line(self, logits: Tensor, boldness: float) -> float:

@@ -7,7 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichhpinet.corrections import ASKED_MM, HEEDED_MM, LEAST_LINE, Correction, heeded, without_unasked
+from ichhpinet.corrections import (
+    ASKED_MM,
+    FADING,
+    HEEDED_MM,
+    LEAST_LINE,
+    NEAR_LONG,
+    Correction,
+    heeded,
+    kept_elsewhere,
+    without_unasked,
+)
 
 SPACING = (5.0, 1.0, 2.0)
 WIDE = (9, 60, 30)  # 45 x 60 x 60 mm
@@ -207,3 +217,76 @@ def test_missed_strokes_only_add_and_others_only_take_away(seed: int) -> None:
     assert (made[outside] >= now[outside] - 1e-5).all() and (made[~outside] <= now[~outside] + 1e-5).all()
     painted = (old | new).any(0)
     assert torch.equal(made[painted], now[painted]), "what is painted is said by the paint"
+
+
+def kept(now: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """What is painted is the new strokes alone."""
+    return kept_elsewhere(now, Correction(before, new, new, SPACING))
+
+
+def rows_from(row: int) -> torch.Tensor:
+    """(d, h, w) bool; the stroke is in row 30."""
+    return (torch.arange(WIDE[1]) >= row)[None, :, None].expand(WIDE)
+
+
+@pytest.mark.parametrize(("kind", "inside", "outside"), [(0, 0.8, 0.4), (0, 0.6, 0.9), (1, 0.2, 0.1), (1, 0.95, 0.7)])
+def test_far_from_its_strokes_a_correction_changes_nothing(kind: int, inside: float, outside: float) -> None:
+    edge = 32 if kind == 0 else 29  # one or two rows from the stroke, which is on the wrong side of it
+    before = torch.where(rows_from(edge), 0.9, 0.1)
+    now = torch.where(rows_from(edge), inside, outside)
+    made = kept(now, before, one_stroke(kind))
+    far = ~around(FADING[1] * NEAR_LONG * SPACING[0] + 0.1)  # a voxel is as long as a slice is thick
+    assert torch.equal(made[far], before[far])
+
+
+def test_near_a_stroke_on_what_was_missed_the_mask_grows_and_does_not_shrink() -> None:
+    before = torch.where(rows_from(32), 0.9, 0.1)
+    now = torch.where(rows_from(32), 0.3, 0.8)
+    made, near = kept(now, before, one_stroke(0)), around(4.5)
+    assert torch.equal(made[near & ~rows_from(32)], now[near & ~rows_from(32)])
+    assert torch.equal(made[rows_from(32)], before[rows_from(32)])
+
+
+def test_near_a_stroke_on_what_was_too_much_the_mask_shrinks_and_does_not_grow() -> None:
+    before = torch.where(rows_from(29), 0.9, 0.1)
+    now = torch.where(rows_from(29), 0.3, 0.8)
+    made, near = kept(now, before, one_stroke(1)), around(4.5)
+    assert torch.equal(made[near & rows_from(29)], now[near & rows_from(29)])
+    free = ~rows_from(29)
+    assert torch.equal(made[free], before[free])
+
+
+@pytest.mark.parametrize("longer", ["stroke", "way"])
+def test_a_longer_stroke_and_one_that_leads_away_from_the_mask_change_more(longer: str) -> None:
+    before, now = torch.where(rows_from(34), 0.9, 0.1), torch.where(rows_from(34), 0.9, 0.8)
+    short, long = one_stroke(0), one_stroke(0)
+    if longer == "stroke":
+        long[0, 4, 30, 10:21] = True  # 22 mm along the border, no further from it
+    else:
+        long[0, 4, 26:31, 15] = True  # 5 mm, the last of it 8 mm from the mask
+    reach = [int((kept(now, before, new) != before).any((0, 2)).sum()) for new in (short, long)]
+    assert reach[1] > reach[0] > 4
+
+
+def test_where_no_stroke_contradicts_only_the_painted_changes() -> None:
+    before, now = torch.where(rows_from(20), 0.9, 0.1), uniform(0.4)
+    new = one_stroke(0)
+    made = kept(now, before, new)
+    assert torch.equal(made[~new[0]], before[~new[0]]) and torch.equal(made[new[0]], now[new[0]])
+
+
+def test_where_there_was_no_mask_all_may_change() -> None:
+    assert torch.equal(kept(uniform(0.8), uniform(0.1), one_stroke(0)), uniform(0.8))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_what_stays_lies_between_what_was_and_what_is(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    now, before = (torch.rand(5, 14, 12, generator=random) for _ in range(2))
+    new = torch.rand(2, 5, 14, 12, generator=random) < 0.02
+    new[1] &= ~new[0]
+    made = kept_elsewhere(now, Correction(before, new, new, (4.0, 3.0, 3.0)))
+    low, high = torch.minimum(now, before), torch.maximum(now, before)
+    assert ((made >= low - 1e-5) & (made <= high + 1e-5)).all()
+    assert torch.equal(made[new.any(0)], now[new.any(0)]), "what is painted is said by the paint"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ichhpinet.corrections import NO_LESS, Correction, far_mm, heeded, listened, without_unasked
+from ichhpinet.corrections import NO_LESS, Correction, far_mm, heeded, kept_elsewhere, listened, without_unasked
 from ichhpinet.decision import boldness, lean
 from ichhpinet.networks import HPINet, Memory, RoundInputs
 from ichhpinet.networks.correction import correction_maps, faded
@@ -92,7 +92,8 @@ def _round(network: HPINet, partner: Partner, bold: list[float], first: bool, rn
         samples += _kept(partner, number, torch.logit(made, NO_LESS), correction, rng)
         if network.correction is not None:
             made = listened(made, correction, network.correction, inputs.image[number])
-        logits[number] = torch.logit(without_unasked(made, correction), NO_LESS)
+        made = kept_elsewhere(without_unasked(made, correction), correction)
+        logits[number] = torch.logit(made, NO_LESS)
     partner.commit(logits, Memory(*(tensor.cpu() for tensor in outputs.memory)))
     return samples
 
