@@ -171,7 +171,7 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
             box, distance = stroke.about(FADING[1] * near)
             part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
     before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
-    share = torch.where(now > before, *told)
+    share = torch.where(now > before, told[0], told[1])
     share[given.painted.any(0)] = 1
     between = torch.sigmoid(torch.lerp(before, now, share.clamp(max=1)))
     return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
