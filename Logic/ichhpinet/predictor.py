@@ -224,8 +224,12 @@ class Predictor:
         made, head = heeded(arrays.probability, given), self._network.correction
         if given.after_strokes:
             made = made if head is None else listened(made, given, head, encoded.image[0])
-            made = kept_elsewhere(without_unasked(made, given), given)
+            made = self._elsewhere(made, given)
         return replace(arrays, probability=made)
+
+    def _elsewhere(self, probability: Tensor, given: Correction) -> Tensor:
+        """What a correction leaves as it was. A method, for the workbench to take it out."""
+        return kept_elsewhere(without_unasked(probability, given), given)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         """What to add to the logits, so that 0.5 is where the mask ends. A method, for the workbench to take it out."""

@@ -33,5 +33,6 @@ PARTS = {
     "correction": Part("without the correction head"),
     "lean": Part("without the line of greatest expected Dice"),
     "boldness": Part("without the line that moves with corrections"),
-    "heed": Part("without what corrections ask for (the line drawn anew near them, their head, no islands elsewhere)"),
+    "elsewhere": Part("with corrections that change the mask elsewhere too"),
+    "heed": Part("without what corrections ask for (the line drawn anew near them, their head, no change elsewhere)"),
 }

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint
+from ichhpinet.corrections import Correction
 from ichhpinet.decision import lean
 from ichhpinet.predictor import Predictor, RoundArrays
 
@@ -34,6 +35,9 @@ class Reduced(Predictor):
     def heed(self, arrays: RoundArrays, *rest: Any) -> RoundArrays:
         """As the predictor's, where that is not what is taken out."""
         return arrays if self._part == "heed" else super().heed(arrays, *rest)
+
+    def _elsewhere(self, probability: Tensor, given: Correction) -> Tensor:
+        return probability if self._part == "elsewhere" else super()._elsewhere(probability, given)
 
     def _line(self, logits: Tensor, boldness: float) -> float:
         leaning = 0.0 if self._part == "lean" else lean(logits)
