@@ -20,7 +20,7 @@ HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is
 # it fades over half as much again
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 NEAR_MM = 6.0  # a stroke changes what lies as near as this,
-NEAR_LONG = 2.0  # or so many times as far as it is long,
+NEAR_LONG = 1.5  # or so many times as far as it is long,
 NEAR_DEEP = 4.0  # or so many times as far as it goes out of the mask, or into it
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
@@ -81,7 +81,8 @@ def heeded(probability: Tensor, given: Correction) -> Tensor:
         moved = torch.zeros_like(probability)
         for stroke in _strokes(strokes, spacing_mm):
             given.between()
-            reach = min(HEEDED_MM[1], max(HEEDED_MM[0], known, stroke.longest_mm / 2))
+            longest = max(voxels * mm for voxels, mm in zip(stroke.size, spacing_mm, strict=True))
+            reach = min(HEEDED_MM[1], max(HEEDED_MM[0], known, longest / 2))
             box, distance = stroke.about(1.5 * reach)
             asked = side[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
@@ -167,7 +168,7 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     for part, strokes, mask in zip(told, given.wrong, (given.inside, ~given.inside), strict=True):
         for stroke in _strokes(strokes, given.spacing_mm):
             given.between()
-            near = max(NEAR_MM, NEAR_LONG * stroke.longest_mm, NEAR_DEEP * stroke.deepest_mm(mask))
+            near = max(NEAR_MM, NEAR_LONG * stroke.length_mm, NEAR_DEEP * stroke.deepest_mm(mask))
             box, distance = stroke.about(FADING[1] * near)
             part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
     before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
@@ -194,9 +195,9 @@ class _Stroke:
     spacing_mm: Spacing
 
     @property
-    def longest_mm(self) -> float:
-        """Of the sides of its box."""
-        return max(voxels * mm for voxels, mm in zip(self.size, self.spacing_mm, strict=True))
+    def length_mm(self) -> float:
+        """From its first voxel to its last, along the axis on which it is longest: 0 of a single voxel."""
+        return max((voxels - 1) * mm for voxels, mm in zip(self.size, self.spacing_mm, strict=True))
 
     def about(self, margin_mm: float) -> tuple[Box, Tensor]:
         """Its box, so much wider on all sides, and how far in mm the voxels of that box lie from it."""

@@ -12,7 +12,7 @@ from ichhpinet.corrections import (
     FADING,
     HEEDED_MM,
     LEAST_LINE,
-    NEAR_LONG,
+    NEAR_DEEP,
     Correction,
     heeded,
     kept_elsewhere,
@@ -235,7 +235,7 @@ def test_far_from_its_strokes_a_correction_changes_nothing(kind: int, inside: fl
     before = torch.where(rows_from(edge), 0.9, 0.1)
     now = torch.where(rows_from(edge), inside, outside)
     made = kept(now, before, one_stroke(kind))
-    far = ~around(FADING[1] * NEAR_LONG * SPACING[0] + 0.1)  # a voxel is as long as a slice is thick
+    far = ~around(FADING[1] * NEAR_DEEP * 2 + 0.1)  # two rows deep at most
     assert torch.equal(made[far], before[far])
 
 
