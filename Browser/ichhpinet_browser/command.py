@@ -127,10 +127,12 @@ def _has_screen() -> bool:
 
 
 async def _until_told() -> None:
-    """Until Ctrl+C, a request to end, or the end of the terminal."""
+    """Until Ctrl+C, a request to end, or the end of the terminal; what nohup had ignored stays ignored."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         with contextlib.suppress(NotImplementedError, AttributeError):  # Windows: Ctrl+C ends asyncio.run itself
-            loop.add_signal_handler(getattr(signal, name), told.set)
+            number = getattr(signal, name)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, told.set)
     await told.wait()

@@ -58,6 +58,7 @@ class Work:
         self._closed = False
         self._later = False  # the CT is prepared when the engine is idle
         self._watch: asyncio.Task[None] | None = None
+        self._painted_meanwhile = False  # a stroke landed while a look was under way, and nothing was done since
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class Work:
 
     def ask(self, what: str) -> None:
         """'refine' or 'propose', now, or as soon as the CT is prepared. Raises: InputError as the logic does."""
+        self._painted_meanwhile = False
         if self.logic.busy and not self.prepared:
             self._check(what)
             self.asked = what
@@ -96,6 +98,7 @@ class Work:
         """A stroke has landed."""
         if not self.logic.strokes_changed(self.volume):
             return
+        self._painted_meanwhile = self.busy
         if self.auto_refine and not self.busy:
             self.ask("refine")
         self._changed()
@@ -160,7 +163,7 @@ class Work:
             self.ask("refine")
 
     def _failed(self, kind: str, sentence: str) -> None:
-        self._jump_when_known = False
+        self._jump_when_known = self._painted_meanwhile = False
         self.prepared, self.asked = True, None  # the next round opens the CT again where that is needed
         text = "Cancelled. Nothing has changed." if kind == "cancelled" else _sentence(sentence)
         self._say("info" if kind == "cancelled" else "error", text)
@@ -179,7 +182,7 @@ class Work:
     def go_on_from(self, number: int) -> None:
         """The next round starts from this one."""
         self.logic.return_to(self.volume, number)
-        self._uncertainty = None
+        self._uncertainty, self._painted_meanwhile = None, False
         self.lay_over()
         self._changed()
 
@@ -192,7 +195,7 @@ class Work:
 
     def _walk(self, step: Callable[[Node], bool]) -> None:
         step(self.volume)
-        self._uncertainty = None
+        self._uncertainty, self._painted_meanwhile = None, False  # strokes that an undo brings back are not new
         self.lay_over()
         self._changed()
 
@@ -286,7 +289,8 @@ class Work:
                 place = self.next_uncertain()
                 if place is not None and self.on_place is not None:
                     self.on_place(place)
-            asyncio.get_running_loop().call_soon(self.stroke_again)
+            if self._painted_meanwhile:
+                asyncio.get_running_loop().call_soon(self.stroke_again)
 
         self._start(lambda: self.logic.look(self.volume, number, looked, self._failed))
 

@@ -1,4 +1,4 @@
-"""What a correction asks for: near its strokes the line is drawn anew, and far from them the mask stays."""
+"""What a correction asks for: near its strokes the line is drawn anew, far from them the mask stays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ NEAR_MM = 6.0  # a stroke changes what lies as near as this,
 NEAR_LONG = 1.5  # or so many times as far as it is long,
 NEAR_DEEP = 4.0  # or so many times as far as it goes out of the mask, or into it
 DEEPEST_MM = 20.0  # further out of the mask is all alike
+MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
+APART_MM = 1000.0  # between slices, for distances within them
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
 FAR_MM = 60.0  # distances are not told apart beyond
 TAKEN_AWAY = 0.6  # of what the head would lower counts so much: it was seen to make masks too small
@@ -79,12 +80,12 @@ def heeded(probability: Tensor, given: Correction) -> Tensor:
     shift = torch.zeros_like(probability)
     for strokes, side, sign in ((given.wrong[0], ~inside, 1.0), (given.wrong[1], inside, -1.0)):
         moved = torch.zeros_like(probability)
-        for stroke in _strokes(strokes, spacing_mm):
+        labels, boxes = _strokes(strokes)
+        for label, stroke in boxes.items():
             given.between()
-            longest = max(voxels * mm for voxels, mm in zip(stroke.size, spacing_mm, strict=True))
-            reach = min(HEEDED_MM[1], max(HEEDED_MM[0], known, longest / 2))
-            box, distance = stroke.about(1.5 * reach)
-            asked = side[box] & bare[box]
+            reach = min(HEEDED_MM[1], max(HEEDED_MM[0], known, max(_sides_mm(stroke, spacing_mm)) / 2))
+            box = _wider(stroke, 1.5 * reach, spacing_mm)
+            distance, asked = _distance_mm(labels[box] == label, spacing_mm), side[box] & bare[box]
             logits = sign * torch.logit(probability[box], NO_LESS)
             most = lean(logits[asked & (distance < reach)], LEAST_LINE)
             fade = ((1.5 * reach - distance) / (0.5 * reach)).clamp(0, 1) * asked
@@ -166,10 +167,9 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
         return probability
     told = torch.zeros(2, *probability.shape)  # how much of what grows, and of what shrinks, is this round's
     for part, strokes, mask in zip(told, given.wrong, (given.inside, ~given.inside), strict=True):
-        for stroke in _strokes(strokes, given.spacing_mm):
+        for near, box, some in _by_nearness(strokes, mask, given):
             given.between()
-            near = max(NEAR_MM, NEAR_LONG * stroke.length_mm, NEAR_DEEP * stroke.deepest_mm(mask))
-            box, distance = stroke.about(FADING[1] * near)
+            distance = _distance_mm(some, given.spacing_mm)
             part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
     before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
     share = torch.where(now > before, told[0], told[1])
@@ -178,48 +178,94 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
 
 
+def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction) -> Iterator[tuple[float, Box, Tensor]]:
+    """Of strokes (d, h, w) bool that lead away from the mask: how near they change it in mm, in whole ones, a box about
+    all that those strokes change, and they in it. Strokes of one nearness together: there may be hundreds."""
+    if not bool(strokes.any()):
+        return
+    labels, boxes = _strokes(strokes)
+    given.between()
+    away = far_mm(mask, given.spacing_mm).clamp(max=DEEPEST_MM)[strokes]
+    deepest = torch.zeros(len(boxes) + 1).scatter_reduce(0, labels[strokes], away, "amax")
+    alike: dict[int, list[int]] = {}
+    for label, box in boxes.items():
+        long, deep = max(_sides_mm(box, given.spacing_mm, less=1)), float(deepest[label])
+        alike.setdefault(math.ceil(max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep)), []).append(label)
+    for near, group in alike.items():
+        z, y, x = (
+            slice(min(boxes[label][axis].start for label in group), max(boxes[label][axis].stop for label in group))
+            for axis in range(3)
+        )
+        box = _wider((z, y, x), FADING[1] * near, given.spacing_mm)
+        yield near, box, torch.isin(labels[box], torch.tensor(group))
+
+
+def without_refused(probability: Tensor, given: Correction) -> Tensor:
+    """A round without the islands that its strokes refuse.
+
+    An island of the mask before that holds no foreground stroke is refused by a background stroke that goes to its
+    middle, within the slices: its blood is most likely there. One on its rim alone makes it smaller.
+    probability: (d, h, w), of this round. Returns: (d, h, w); 0 where an island was, and where one grew out of it.
+    """
+    if not bool(given.wrong[1].any()):
+        return probability
+    given.between()
+    islands = _strokes(given.inside)[0]
+    count = int(islands.max()) + 1
+    depth = far_mm(~_without_holes(given.inside), (APART_MM, *given.spacing_mm[1:]))[given.inside]
+    deepest = torch.zeros(count).scatter_reduce(0, islands[given.inside], depth, "amax")
+    stroke = given.wrong[1][given.inside]
+    reached = torch.zeros(count).scatter_reduce(0, islands[given.inside][stroke], depth[stroke], "amax")
+    refused = (reached > 0) & (reached >= MIDDLE * deepest)
+    refused[islands[given.inside & given.painted[0]]] = False
+    if not bool(refused.any()):
+        return probability
+    given.between()
+    gone = refused[islands]
+    grown, _ = _strokes((probability >= 0.5) & ~given.inside | gone)
+    sprung = torch.zeros(int(grown.max()) + 1, dtype=torch.bool)
+    sprung[grown[gone]] = True
+    sprung[grown[given.painted[0]]] = False
+    gone |= sprung[grown] & (grown > 0)
+    return torch.where(gone & ~given.painted.any(0), 0.0, probability)
+
+
+def _without_holes(mask: Tensor) -> Tensor:
+    """(d, h, w) bool: what the mask closes in is in it."""
+    sitk = simpleitk()
+    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(mask.numpy().astype(np.uint8)), True)
+    return torch.from_numpy(sitk.GetArrayFromImage(filled).astype(bool))
+
+
 def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:
     """Of a ball as large as all of the mask (d, h, w) bool; infinite where there is none: nothing is known then."""
     mm3 = float(mask.sum()) * math.prod(spacing_mm)
     return float((0.75 * mm3 / math.pi) ** (1 / 3)) if mm3 else math.inf
 
 
-@dataclass(frozen=True)
-class _Stroke:
-    """A connected stroke. labels: (d, h, w) int32, of all strokes. low, size: of its box in them, (z, y, x) voxels."""
-
-    labels: Tensor
-    label: int
-    low: tuple[int, ...]
-    size: tuple[int, ...]
-    spacing_mm: Spacing
-
-    @property
-    def length_mm(self) -> float:
-        """From its first voxel to its last, along the axis on which it is longest: 0 of a single voxel."""
-        return max((voxels - 1) * mm for voxels, mm in zip(self.size, self.spacing_mm, strict=True))
-
-    def about(self, margin_mm: float) -> tuple[Box, Tensor]:
-        """Its box, so much wider on all sides, and how far in mm the voxels of that box lie from it."""
-        margin = [int(margin_mm / mm) for mm in self.spacing_mm]
-        z, y, x = (slice(max(0, a - n), a + long + n) for a, long, n in zip(self.low, self.size, margin))
-        return (z, y, x), _distance_mm(self.labels[z, y, x] == self.label, self.spacing_mm)
-
-    def deepest_mm(self, mask: Tensor) -> float:
-        """How far it goes away from the mask (d, h, w) bool; DEEPEST_MM where it goes as far or further."""
-        box, distance = self.about(DEEPEST_MM)
-        return min(DEEPEST_MM, float(far_mm(mask[box], self.spacing_mm)[distance == 0].max()))
-
-
-def _strokes(voxels: Tensor, spacing_mm: Spacing) -> Iterator[_Stroke]:
-    """The connected strokes of (d, h, w) bool."""
-    if not bool(voxels.any()):
-        return
+def _strokes(voxels: Tensor) -> tuple[Tensor, dict[int, Box]]:
+    """The connected strokes of (d, h, w) bool: their numbers from 1, int64, and the box of each."""
     sitk = simpleitk()
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels.numpy().astype(np.uint8)), True)
-    numbered, boxes = torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int32)), _bounds(sitk, labels)
-    for label, (low, size) in boxes.items():
-        yield _Stroke(numbered, label, low, size, spacing_mm)
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(labels)
+    boxes = {}
+    for label in shape.GetLabels():
+        x, y, z, width, height, depth = shape.GetBoundingBox(label)
+        boxes[label] = slice(z, z + depth), slice(y, y + height), slice(x, x + width)
+    return torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int64)), boxes
+
+
+def _wider(box: Box, margin_mm: float, spacing_mm: Spacing) -> Box:
+    """The box, so much wider on all sides, where the array allows."""
+    margin = [int(margin_mm / mm) for mm in spacing_mm]
+    z, y, x = (slice(max(0, part.start - more), part.stop + more) for part, more in zip(box, margin, strict=True))
+    return z, y, x
+
+
+def _sides_mm(box: Box, spacing_mm: Spacing, less: int = 0) -> list[float]:
+    """How long a box is along each axis; less: so many voxels shorter."""
+    return [(part.stop - part.start - less) * mm for part, mm in zip(box, spacing_mm, strict=True)]
 
 
 def _box_about(voxels: Tensor, spacing_mm: Spacing) -> Box:
@@ -238,14 +284,6 @@ def far_mm(voxels: Tensor, spacing_mm: Spacing) -> Tensor:
     if not bool(voxels.any()):
         return torch.full(voxels.shape, FAR_MM)
     return _distance_mm(voxels, spacing_mm).clamp(max=FAR_MM)
-
-
-def _bounds(sitk: Any, labels: Any) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Of each label, where its box begins and how long it is, (z, y, x)."""
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(labels)
-    found = {label: shape.GetBoundingBox(label) for label in shape.GetLabels()}
-    return {label: (box[2::-1], box[:2:-1]) for label, box in found.items()}
 
 
 def _distance_mm(voxels: Tensor, spacing_mm: Spacing) -> Tensor:

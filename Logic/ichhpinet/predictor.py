@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import Correction, heeded, kept_elsewhere, listened, without_unasked
+from ichhpinet.corrections import Correction, heeded, kept_elsewhere, listened, without_refused, without_unasked
 from ichhpinet.decision import lean
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 9  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 10  # raised whenever the same weights and strokes give another mask: figures are kept by it
 DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
@@ -225,7 +225,7 @@ class Predictor:
         if given.after_strokes:
             made = made if head is None else listened(made, given, head, encoded.image[0])
             made = self._elsewhere(made, given)
-        return replace(arrays, probability=made)
+        return replace(arrays, probability=without_refused(made, given))
 
     def _elsewhere(self, probability: Tensor, given: Correction) -> Tensor:
         """What a correction leaves as it was. A method, for the workbench to take it out."""

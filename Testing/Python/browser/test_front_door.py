@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -18,6 +20,7 @@ import pytest
 
 from browser.serving import Served, get, page_processes, serve
 from ichhpinet_browser import seats
+from ichhpinet_browser.command import _until_told
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
 
@@ -104,6 +107,25 @@ def test_no_patients_file_is_left_however_the_server_ends(end: signal.Signals, w
         while any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < until:
             time.sleep(0.1)
     assert not list(tmp_path.rglob("DOE*"))
+
+
+@linux
+def test_what_nohup_has_ignored_does_not_end_the_server() -> None:
+    async def hung_up() -> bool:
+        waiting = asyncio.ensure_future(_until_told())
+        await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.1)
+        ended = waiting.done()
+        waiting.cancel()
+        return ended
+
+    for before, ends in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+        old = signal.signal(signal.SIGHUP, before)
+        try:
+            assert asyncio.run(hung_up()) == ends
+        finally:
+            signal.signal(signal.SIGHUP, old)
 
 
 @linux

@@ -129,6 +129,28 @@ def test_strokes_painted_while_the_uncertainty_is_looked_up_make_the_next_round(
     assert len(desk.logic.table(desk.volume)) == 2 and not desk.work.has_strokes()
 
 
+def test_an_undone_round_stays_undone_where_the_uncertainty_is_shown_and_each_stroke_refines(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.work.auto_refine = desk.work.shown.uncertainty = True
+        for segment_id, voxel in ((FOREGROUND_ID, FIRST), (BACKGROUND_ID, SECOND)):
+            desk.paint(segment_id, voxel)
+            desk.work.ask("refine")
+            for _ in range(2):
+                await desk.idle()
+                await asyncio.sleep(0.1)
+        assert len(desk.logic.table(desk.volume)) == 2
+        desk.work.undo()
+        for _ in range(3):
+            await desk.idle()
+            await asyncio.sleep(0.1)
+        assert desk.work.current().number == 1 and desk.logic.can_redo(desk.volume)  # type: ignore[union-attr]
+
+    desk = played(weights, play)
+    assert len(desk.logic.table(desk.volume)) == 2
+
+
 def test_looking_at_a_round_going_on_from_it_and_the_next_uncertain_place(weights: Path) -> None:
     places: list[Any] = []
 

@@ -16,6 +16,7 @@ from ichhpinet.corrections import (
     Correction,
     heeded,
     kept_elsewhere,
+    without_refused,
     without_unasked,
 )
 
@@ -290,3 +291,68 @@ def test_what_stays_lies_between_what_was_and_what_is(seed: int) -> None:
     low, high = torch.minimum(now, before), torch.maximum(now, before)
     assert ((made >= low - 1e-5) & (made <= high + 1e-5)).all()
     assert torch.equal(made[new.any(0)], now[new.any(0)]), "what is painted is said by the paint"
+
+
+def per_stroke(now: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """As `kept_elsewhere`, each stroke by itself, and its part of the change taken."""
+    made = before.clone()
+    for kind in (0, 1):
+        wrong = Correction(before, new, new, SPACING).wrong[kind]
+        for place in torch.nonzero(wrong).tolist():  # single voxels, apart from each other
+            one = torch.zeros_like(new)
+            one[(kind, *place)] = True
+            alone = kept_elsewhere(now, Correction(before, one, new, SPACING))
+            further = (alone - before).abs() > (made - before).abs()
+            made[further] = alone[further]
+    return torch.where(new.any(0), now, made)
+
+
+def test_hundreds_of_strokes_are_what_each_is_alone() -> None:
+    random = torch.Generator().manual_seed(5)
+    before = torch.where(rows_from(30), 0.9, 0.1)
+    now = torch.rand(WIDE, generator=random)
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    new[:, ::2, 1::4, ::3] = torch.rand(2, 5, 15, 10, generator=random) < 0.2
+    new[1] &= ~new[0]
+    assert torch.allclose(kept(now, before, new), per_stroke(now, before, new), atol=1e-6)
+
+
+ISLAND, OTHER = (slice(3, 6), slice(10, 19), slice(4, 9)), (slice(3, 6), slice(30, 39), slice(4, 9))
+
+
+def two_islands() -> torch.Tensor:
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    mask[ISLAND] = mask[OTHER] = True
+    return mask
+
+
+def refusing(row: int, column: int, painted: tuple[int, int, int] | None = None) -> Correction:
+    """A background stroke of one voxel in the middle slice; painted: foreground of an earlier round."""
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    new[1, 4, row, column] = True
+    strokes = new.clone()
+    if painted is not None:
+        strokes[(0, *painted)] = True
+    return Correction(probable(two_islands()), new, strokes, SPACING, after_strokes=False)
+
+
+def test_a_background_stroke_in_the_middle_of_an_island_removes_the_island() -> None:
+    now = probable(two_islands())
+    made = without_refused(now, refusing(14, 6))
+    assert not (made[ISLAND] >= 0.5)[1].logical_and(~refusing(14, 6).new[1, 4][ISLAND[1:]]).any()
+    assert int((made >= 0.5).sum()) - int(made[4, 14, 6] >= 0.5) == int(two_islands()[OTHER].sum())
+    assert torch.equal(made[OTHER], now[OTHER])
+
+
+@pytest.mark.parametrize("given", [refusing(10, 6), refusing(18, 8), refusing(14, 6, (5, 12, 5)), refusing(22, 6)])
+def test_on_its_rim_beside_it_or_where_it_was_painted_a_background_stroke_removes_no_island(given: Correction) -> None:
+    now = probable(two_islands())
+    assert torch.equal(without_refused(now, given), now)
+
+
+def test_what_has_grown_out_of_a_removed_island_goes_with_it() -> None:
+    grown = two_islands()
+    grown[2:7, 8:21, 3:10] = True
+    made = without_refused(probable(grown), refusing(14, 6))
+    left = (made >= 0.5) & ~refusing(14, 6).new[1]
+    assert torch.equal(left, two_islands() & (torch.arange(WIDE[1]) >= 30)[None, :, None])

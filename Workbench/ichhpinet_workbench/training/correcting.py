@@ -16,7 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ichhpinet.corrections import NO_LESS, Correction, far_mm, heeded, kept_elsewhere, listened, without_unasked
+from ichhpinet.corrections import (
+    NO_LESS,
+    Correction,
+    far_mm,
+    heeded,
+    kept_elsewhere,
+    listened,
+    without_refused,
+    without_unasked,
+)
 from ichhpinet.decision import boldness, lean
 from ichhpinet.networks import HPINet, Memory, RoundInputs
 from ichhpinet.networks.correction import correction_maps, faded
@@ -93,7 +102,7 @@ def _round(network: HPINet, partner: Partner, bold: list[float], first: bool, rn
         if network.correction is not None:
             made = listened(made, correction, network.correction, inputs.image[number])
         made = kept_elsewhere(without_unasked(made, correction), correction)
-        logits[number] = torch.logit(made, NO_LESS)
+        logits[number] = torch.logit(without_refused(made, correction), NO_LESS)
     partner.commit(logits, Memory(*(tensor.cpu() for tensor in outputs.memory)))
     return samples
 
