@@ -117,6 +117,35 @@ def test_islands_far_from_a_correction_appear_after_a_proposal_alone(ct: CTVolum
         assert appeared == (first is Session.propose)
 
 
+class TwoBleeds(QuickPredictor):
+    """Every round sees the same two islands."""
+
+    ISLANDS = (slice(2, 5), slice(6, 17), slice(6, 17)), (slice(2, 5), slice(26, 37), slice(26, 37))
+
+    def said(self, shape: tuple[int, int, int], _: torch.Generator) -> torch.Tensor:
+        both = torch.full(shape, 0.02)
+        for island in self.ISLANDS:
+            both[island] = 0.98
+        return both
+
+
+@pytest.mark.parametrize("first", ["refine", "propose"])
+def test_a_background_stroke_on_a_separate_island_removes_the_island(first: str) -> None:
+    shape = (7, 48, 48)
+    wanted, other = TwoBleeds.ISLANDS
+    session = TwoBleeds().open(small_ct(shape, (5.0, 1.0, 1.0)))
+    inside, outside = hp.Scribbles(stroke((3, 11, 11), shape=shape)), np.zeros(shape, bool)
+    before = session.propose() if first == "propose" else session.refine(inside)
+    assert before.mask[wanted].all() and before.mask[other].all() and before.mask.sum() == 2 * 3 * 11 * 11
+    outside[3, 30:33, 30:33] = True
+    result = session.refine(hp.Scribbles(np.zeros(shape, bool), outside))
+    assert result.mask[wanted].all() and result.mask.sum() == 3 * 11 * 11
+    assert session.undo() and session.current.mask[other].all()  # type: ignore[union-attr]
+    rim = np.zeros(shape, bool)
+    rim[3, 26, 28:34] = True
+    assert session.refine(hp.Scribbles(np.zeros(shape, bool), rim)).mask[other].sum() > 300, "trimmed, not removed"
+
+
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:
     ct = small_ct()
     session = predictor.open(ct)
