@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
-from ichhpinet.corrections import Correction, heeded, kept_elsewhere, listened, without_refused, without_unasked
+from ichhpinet.corrections import Correction, heeded, listened
 from ichhpinet.decision import lean
+from ichhpinet.elsewhere import kept_elsewhere, without_refused, without_unasked
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs

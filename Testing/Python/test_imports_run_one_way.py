@@ -25,8 +25,9 @@ CORE_ORDER = (
     ("networks",),
     ("checkpoint",),
     ("memory",),
-    ("uncertainty", "measurements", "metrics", "decision", "secondlook"),
+    ("uncertainty", "measurements", "metrics", "decision", "secondlook", "regions"),
     ("corrections",),
+    ("elsewhere",),
     ("predictor", "result", "sessionfile"),
     ("session",),
     ("report",),
@@ -55,6 +56,8 @@ BARE_MACHINE_CORE = {
     "checkpoint",
     "decision",
     "corrections",
+    "elsewhere",
+    "regions",
 }
 
 

@@ -7,9 +7,10 @@ import torch
 
 from core.engine import tiny_network
 from ichhpinet import corrections
-from ichhpinet.corrections import FAR_MM, TAKEN_AWAY, Correction, far_mm, listened
+from ichhpinet.corrections import TAKEN_AWAY, Correction, listened
 from ichhpinet.errors import Cancelled
 from ichhpinet.networks.correction import FULL_MM, MAPS, NONE_MM, CorrectionHead, correction_maps, faded
+from ichhpinet.regions import FAR_MM, far_mm
 
 SPACING = (5.0, 1.0, 1.0)
 SHAPE = (9, 64, 96)

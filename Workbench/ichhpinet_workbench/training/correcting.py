@@ -16,19 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ichhpinet.corrections import (
-    NO_LESS,
-    Correction,
-    far_mm,
-    heeded,
-    kept_elsewhere,
-    listened,
-    without_refused,
-    without_unasked,
-)
+from ichhpinet.corrections import NO_LESS, Correction, heeded, listened
 from ichhpinet.decision import boldness, lean
+from ichhpinet.elsewhere import kept_elsewhere, without_refused, without_unasked
 from ichhpinet.networks import HPINet, Memory, RoundInputs
 from ichhpinet.networks.correction import correction_maps, faded
+from ichhpinet.regions import far_mm
 
 from ..regions import under
 from .headtrainer import HeadTrainer, Part

@@ -1,0 +1,119 @@
+"""What a correction leaves as it was: it changes the mask near its strokes, and takes away the islands it refuses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ichhpinet.corrections import NO_LESS, Correction
+from ichhpinet.regions import Box, connected, distance_mm, far_mm, sides_mm, wider, without_holes
+
+ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
+NEAR_MM = 6.0  # a stroke changes what lies as near as this,
+NEAR_LONG = 1.5  # or so many times as far as it is long,
+NEAR_DEEP = 4.0  # or so many times as far as it goes out of the mask, or into it
+DEEPEST_MM = 20.0  # further out of the mask is all alike
+FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
+MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
+APART_MM = 1000.0  # between slices, for distances within them
+
+
+def without_unasked(probability: Tensor, given: Correction) -> Tensor:
+    """A round in which no island appears that nobody asked for: each keeps the probability it had before.
+
+    An island of the mask is asked for where some of it was in the mask or is painted, or lies within ASKED_MM of a
+    stroke of this round: whoever corrects one place looks for no change in another.
+    probability: (d, h, w), of this round. Returns: (d, h, w); as it was where there was no mask before.
+    """
+    if not bool(given.inside.any()):
+        return probability
+    given.between()
+    islands = connected(probability >= 0.5)[0]
+    wanted = torch.zeros(int(islands.max()) + 1, dtype=torch.bool)
+    wanted[0] = True
+    wanted[islands[given.inside | given.painted[0]]] = True
+    if not bool(wanted.all()):
+        given.between()
+        wanted[islands[distance_mm(given.new.any(0), given.spacing_mm) < ASKED_MM]] = True
+    return torch.where(wanted[islands], probability, given.previous)
+
+
+def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
+    """A round in which the mask grows near strokes on what it missed, shrinks near strokes on what was too much, and
+    stays elsewhere.
+
+    Who corrects a place has looked at the rest and lets it stand. The network looks at all of it anew, and where it
+    changes its mind far from the strokes it loses as often as it wins, and more where it does. How far "near" goes is
+    a matter of the stroke: those on a rim are short and lie along the mask, those on a part that was missed lead away
+    from it.
+
+    probability: (d, h, w), of this round. Returns: (d, h, w); as it was where there was no mask before.
+    """
+    if not bool(given.inside.any()):
+        return probability
+    told = torch.zeros(2, *probability.shape)  # how much of what grows, and of what shrinks, is this round's
+    for part, strokes, mask in zip(told, given.wrong, (given.inside, ~given.inside), strict=True):
+        for near, box, some in _by_nearness(strokes, mask, given):
+            given.between()
+            distance = distance_mm(some, given.spacing_mm)
+            part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
+    before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
+    share = torch.where(now > before, told[0], told[1])
+    share[given.painted.any(0)] = 1
+    between = torch.sigmoid(torch.lerp(before, now, share.clamp(max=1)))
+    return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
+
+
+def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction) -> Iterator[tuple[float, Box, Tensor]]:
+    """Of strokes (d, h, w) bool that lead away from the mask: how near they change it in mm, in whole ones, a box about
+    all that those strokes change, and they in it. Strokes of one nearness together: there may be hundreds."""
+    if not bool(strokes.any()):
+        return
+    labels, boxes = connected(strokes)
+    given.between()
+    away = far_mm(mask, given.spacing_mm).clamp(max=DEEPEST_MM)[strokes]
+    deepest = torch.zeros(len(boxes) + 1).scatter_reduce(0, labels[strokes], away, "amax")
+    alike: dict[int, list[int]] = {}
+    for label, box in boxes.items():
+        long, deep = max(sides_mm(box, given.spacing_mm, less=1)), float(deepest[label])
+        alike.setdefault(math.ceil(max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep)), []).append(label)
+    for near, group in alike.items():
+        z, y, x = (
+            slice(min(boxes[label][axis].start for label in group), max(boxes[label][axis].stop for label in group))
+            for axis in range(3)
+        )
+        box = wider((z, y, x), FADING[1] * near, given.spacing_mm)
+        yield near, box, torch.isin(labels[box], torch.tensor(group))
+
+
+def without_refused(probability: Tensor, given: Correction) -> Tensor:
+    """A round without the islands that its strokes refuse.
+
+    An island of the mask before that holds no foreground stroke is refused by a background stroke that goes to its
+    middle, within the slices: its blood is most likely there. One on its rim alone makes it smaller.
+    probability: (d, h, w), of this round. Returns: (d, h, w); 0 where an island was, and where one grew out of it.
+    """
+    if not bool(given.wrong[1].any()):
+        return probability
+    given.between()
+    islands = connected(given.inside)[0]
+    count = int(islands.max()) + 1
+    depth = far_mm(~without_holes(given.inside), (APART_MM, *given.spacing_mm[1:]))[given.inside]
+    deepest = torch.zeros(count).scatter_reduce(0, islands[given.inside], depth, "amax")
+    stroke = given.wrong[1][given.inside]
+    reached = torch.zeros(count).scatter_reduce(0, islands[given.inside][stroke], depth[stroke], "amax")
+    refused = (reached > 0) & (reached >= MIDDLE * deepest)
+    refused[islands[given.inside & given.painted[0]]] = False
+    if not bool(refused.any()):
+        return probability
+    given.between()
+    gone = refused[islands]
+    grown, _ = connected((probability >= 0.5) & ~given.inside | gone)
+    sprung = torch.zeros(int(grown.max()) + 1, dtype=torch.bool)
+    sprung[grown[gone]] = True
+    sprung[grown[given.painted[0]]] = False
+    gone |= sprung[grown] & (grown > 0)
+    return torch.where(gone & ~given.painted.any(0), 0.0, probability)

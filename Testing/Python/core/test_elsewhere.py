@@ -1,0 +1,195 @@
+"""What a correction leaves as it was, and the islands that it takes away."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.strokes_in_the_middle import SPACING, WIDE, around, one_stroke, uniform
+from ichhpinet.corrections import Correction
+from ichhpinet.elsewhere import ASKED_MM, FADING, NEAR_DEEP, kept_elsewhere, without_refused, without_unasked
+
+
+def islands(*places: tuple[int, int]) -> torch.Tensor:
+    """A mask with islands at these rows and columns of the middle slice."""
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    for row, column in places:
+        mask[4, row : row + 3, column : column + 2] = True
+    return mask
+
+
+OLD, NEAR, FAR = (2, 2), (33, 15), (55, 26)  # the stroke is at (30, 15)
+
+
+def probable(mask: torch.Tensor) -> torch.Tensor:
+    return torch.where(mask, 0.8, 0.1)
+
+
+@pytest.mark.parametrize(("mm", "appears"), [(ASKED_MM - 1, True), (ASKED_MM, False)])
+def test_how_far_an_island_may_lie(mm: float, appears: bool) -> None:
+    new, far = one_stroke(1), torch.zeros(WIDE, dtype=torch.bool)
+    far[4, 30 + int(mm), 15] = True
+    made = without_unasked(probable(islands(OLD) | far), Correction(probable(islands(OLD)), new, new, SPACING))
+    assert bool(made[far] >= 0.5) == appears
+
+
+def test_an_island_that_nobody_asked_for_does_not_appear() -> None:
+    new = one_stroke(1)
+    before, now = probable(islands(OLD)), probable(islands(OLD, NEAR, FAR))
+    made = without_unasked(now, Correction(before, new, new, SPACING))
+    assert torch.equal(made, probable(islands(OLD, NEAR)))
+    assert not around(ASKED_MM)[islands(FAR)].any() and around(ASKED_MM)[islands(NEAR)].any()
+
+
+def test_what_was_in_the_mask_grows_and_what_is_painted_stays() -> None:
+    new = one_stroke(0)
+    painted = new.clone()
+    painted[0] |= islands(FAR)
+    grown = islands(OLD, (2, 4), (5, 2))
+    now = probable(grown | islands(FAR))
+    assert torch.equal(without_unasked(now, Correction(probable(islands(OLD)), new, painted, SPACING)), now)
+
+
+def test_where_there_was_no_mask_every_island_may_appear() -> None:
+    now = probable(islands(NEAR, FAR))
+    assert torch.equal(without_unasked(now, Correction(uniform(0.1), one_stroke(0), one_stroke(0), SPACING)), now)
+
+
+def kept(now: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """What is painted is the new strokes alone."""
+    return kept_elsewhere(now, Correction(before, new, new, SPACING))
+
+
+def rows_from(row: int) -> torch.Tensor:
+    """(d, h, w) bool; the stroke is in row 30."""
+    return (torch.arange(WIDE[1]) >= row)[None, :, None].expand(WIDE)
+
+
+@pytest.mark.parametrize(("kind", "inside", "outside"), [(0, 0.8, 0.4), (0, 0.6, 0.9), (1, 0.2, 0.1), (1, 0.95, 0.7)])
+def test_far_from_its_strokes_a_correction_changes_nothing(kind: int, inside: float, outside: float) -> None:
+    edge = 32 if kind == 0 else 29  # one or two rows from the stroke, which is on the wrong side of it
+    before = torch.where(rows_from(edge), 0.9, 0.1)
+    now = torch.where(rows_from(edge), inside, outside)
+    made = kept(now, before, one_stroke(kind))
+    far = ~around(FADING[1] * NEAR_DEEP * 2 + 0.1)  # two rows deep at most
+    assert torch.equal(made[far], before[far])
+
+
+def test_near_a_stroke_on_what_was_missed_the_mask_grows_and_does_not_shrink() -> None:
+    before = torch.where(rows_from(32), 0.9, 0.1)
+    now = torch.where(rows_from(32), 0.3, 0.8)
+    made, near = kept(now, before, one_stroke(0)), around(4.5)
+    assert torch.equal(made[near & ~rows_from(32)], now[near & ~rows_from(32)])
+    assert torch.equal(made[rows_from(32)], before[rows_from(32)])
+
+
+def test_near_a_stroke_on_what_was_too_much_the_mask_shrinks_and_does_not_grow() -> None:
+    before = torch.where(rows_from(29), 0.9, 0.1)
+    now = torch.where(rows_from(29), 0.3, 0.8)
+    made, near = kept(now, before, one_stroke(1)), around(4.5)
+    assert torch.equal(made[near & rows_from(29)], now[near & rows_from(29)])
+    free = ~rows_from(29)
+    assert torch.equal(made[free], before[free])
+
+
+@pytest.mark.parametrize("longer", ["stroke", "way"])
+def test_a_longer_stroke_and_one_that_leads_away_from_the_mask_change_more(longer: str) -> None:
+    before, now = torch.where(rows_from(34), 0.9, 0.1), torch.where(rows_from(34), 0.9, 0.8)
+    short, long = one_stroke(0), one_stroke(0)
+    if longer == "stroke":
+        long[0, 4, 30, 10:21] = True  # 22 mm along the border, no further from it
+    else:
+        long[0, 4, 26:31, 15] = True  # 5 mm, the last of it 8 mm from the mask
+    reach = [int((kept(now, before, new) != before).any((0, 2)).sum()) for new in (short, long)]
+    assert reach[1] > reach[0] > 4
+
+
+def test_where_no_stroke_contradicts_only_the_painted_changes() -> None:
+    before, now = torch.where(rows_from(20), 0.9, 0.1), uniform(0.4)
+    new = one_stroke(0)
+    made = kept(now, before, new)
+    assert torch.equal(made[~new[0]], before[~new[0]]) and torch.equal(made[new[0]], now[new[0]])
+
+
+def test_where_there_was_no_mask_all_may_change() -> None:
+    assert torch.equal(kept(uniform(0.8), uniform(0.1), one_stroke(0)), uniform(0.8))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_what_stays_lies_between_what_was_and_what_is(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    now, before = (torch.rand(5, 14, 12, generator=random) for _ in range(2))
+    new = torch.rand(2, 5, 14, 12, generator=random) < 0.02
+    new[1] &= ~new[0]
+    made = kept_elsewhere(now, Correction(before, new, new, (4.0, 3.0, 3.0)))
+    low, high = torch.minimum(now, before), torch.maximum(now, before)
+    assert ((made >= low - 1e-5) & (made <= high + 1e-5)).all()
+    assert torch.equal(made[new.any(0)], now[new.any(0)]), "what is painted is said by the paint"
+
+
+def per_stroke(now: torch.Tensor, before: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """As `kept_elsewhere`, each stroke by itself, and its part of the change taken."""
+    made = before.clone()
+    for kind in (0, 1):
+        wrong = Correction(before, new, new, SPACING).wrong[kind]
+        for place in torch.nonzero(wrong).tolist():  # single voxels, apart from each other
+            one = torch.zeros_like(new)
+            one[(kind, *place)] = True
+            alone = kept_elsewhere(now, Correction(before, one, new, SPACING))
+            further = (alone - before).abs() > (made - before).abs()
+            made[further] = alone[further]
+    return torch.where(new.any(0), now, made)
+
+
+def test_hundreds_of_strokes_are_what_each_is_alone() -> None:
+    random = torch.Generator().manual_seed(5)
+    before = torch.where(rows_from(30), 0.9, 0.1)
+    now = torch.rand(WIDE, generator=random)
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    new[:, ::2, 1::4, ::3] = torch.rand(2, 5, 15, 10, generator=random) < 0.2
+    new[1] &= ~new[0]
+    assert torch.allclose(kept(now, before, new), per_stroke(now, before, new), atol=1e-6)
+
+
+ISLAND, OTHER = (slice(3, 6), slice(10, 19), slice(4, 9)), (slice(3, 6), slice(30, 39), slice(4, 9))
+
+
+def two_islands() -> torch.Tensor:
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    mask[ISLAND] = mask[OTHER] = True
+    return mask
+
+
+def refusing(row: int, column: int, painted: tuple[int, int, int] | None = None) -> Correction:
+    """A background stroke of one voxel in the middle slice; painted: foreground of an earlier round."""
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    new[1, 4, row, column] = True
+    strokes = new.clone()
+    if painted is not None:
+        strokes[(0, *painted)] = True
+    return Correction(probable(two_islands()), new, strokes, SPACING, after_strokes=False)
+
+
+def test_a_background_stroke_in_the_middle_of_an_island_removes_the_island() -> None:
+    now = probable(two_islands())
+    made = without_refused(now, refusing(14, 6))
+    assert not (made[ISLAND] >= 0.5)[1].logical_and(~refusing(14, 6).new[1, 4][ISLAND[1:]]).any()
+    assert int((made >= 0.5).sum()) - int(made[4, 14, 6] >= 0.5) == int(two_islands()[OTHER].sum())
+    assert torch.equal(made[OTHER], now[OTHER])
+
+
+@pytest.mark.parametrize("given", [refusing(10, 6), refusing(18, 8), refusing(14, 6, (5, 12, 5)), refusing(22, 6)])
+def test_on_its_rim_beside_it_or_where_it_was_painted_a_background_stroke_removes_no_island(given: Correction) -> None:
+    now = probable(two_islands())
+    assert torch.equal(without_refused(now, given), now)
+
+
+def test_what_has_grown_out_of_a_removed_island_goes_with_it() -> None:
+    grown = two_islands()
+    grown[2:7, 8:21, 3:10] = True
+    made = without_refused(probable(grown), refusing(14, 6))
+    left = (made >= 0.5) & ~refusing(14, 6).new[1]
+    assert torch.equal(left, two_islands() & (torch.arange(WIDE[1]) >= 30)[None, :, None])
