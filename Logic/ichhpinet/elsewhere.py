@@ -12,9 +12,10 @@ from ichhpinet.corrections import NO_LESS, Correction
 from ichhpinet.regions import Box, connected, distance_mm, far_mm, sides_mm, wider, without_holes
 
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
-NEAR_MM = 6.0  # a stroke changes what lies as near as this,
-NEAR_LONG = 1.5  # or so many times as far as it is long,
-NEAR_DEEP = 4.0  # or so many times as far as it goes out of the mask, or into it
+NEAR_MM = 8.0  # a stroke changes what lies as near as this,
+NEAR_LONG = 2.0  # or so many times as far as it is long,
+NEAR_DEEP = 5.0  # or so many times as far as it goes out of the mask, or into it;
+TOO_MUCH = 2.0  # so many times as near where it was too much: what is false there is mostly false as a whole
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
 MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
@@ -55,8 +56,9 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     if not bool(given.inside.any()):
         return probability
     told = torch.zeros(2, *probability.shape)  # how much of what grows, and of what shrinks, is this round's
-    for part, strokes, mask in zip(told, given.wrong, (given.inside, ~given.inside), strict=True):
-        for near, box, some in _by_nearness(strokes, mask, given):
+    for kind, (mask, times) in enumerate(((given.inside, 1.0), (~given.inside, TOO_MUCH))):
+        part = told[kind]
+        for near, box, some in _by_nearness(given.wrong[kind], mask, given, times):
             given.between()
             distance = distance_mm(some, given.spacing_mm)
             part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
@@ -67,7 +69,7 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
 
 
-def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction) -> Iterator[tuple[float, Box, Tensor]]:
+def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float) -> Iterator[tuple[float, Box, Tensor]]:
     """Of strokes (d, h, w) bool that lead away from the mask: how near they change it in mm, in whole ones, a box about
     all that those strokes change, and they in it. Strokes of one nearness together: there may be hundreds."""
     if not bool(strokes.any()):
@@ -79,7 +81,7 @@ def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction) -> Iterator[t
     alike: dict[int, list[int]] = {}
     for label, box in boxes.items():
         long, deep = max(sides_mm(box, given.spacing_mm, less=1)), float(deepest[label])
-        alike.setdefault(math.ceil(max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep)), []).append(label)
+        alike.setdefault(math.ceil(times * max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep)), []).append(label)
     for near, group in alike.items():
         z, y, x = (
             slice(min(boxes[label][axis].start for label in group), max(boxes[label][axis].stop for label in group))

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 10  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 11  # raised whenever the same weights and strokes give another mask: figures are kept by it
 DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note

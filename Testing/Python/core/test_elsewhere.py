@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.strokes_in_the_middle import SPACING, WIDE, around, one_stroke, uniform
 from ichhpinet.corrections import Correction
-from ichhpinet.elsewhere import ASKED_MM, FADING, NEAR_DEEP, kept_elsewhere, without_refused, without_unasked
+from ichhpinet.elsewhere import ASKED_MM, FADING, NEAR_MM, TOO_MUCH, kept_elsewhere, without_refused, without_unasked
 
 
 def islands(*places: tuple[int, int]) -> torch.Tensor:
@@ -69,11 +69,11 @@ def rows_from(row: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("kind", "inside", "outside"), [(0, 0.8, 0.4), (0, 0.6, 0.9), (1, 0.2, 0.1), (1, 0.95, 0.7)])
 def test_far_from_its_strokes_a_correction_changes_nothing(kind: int, inside: float, outside: float) -> None:
-    edge = 32 if kind == 0 else 29  # one or two rows from the stroke, which is on the wrong side of it
+    edge = 31 if kind == 0 else 30  # one or two rows from the stroke, which is on the wrong side of it
     before = torch.where(rows_from(edge), 0.9, 0.1)
     now = torch.where(rows_from(edge), inside, outside)
     made = kept(now, before, one_stroke(kind))
-    far = ~around(FADING[1] * NEAR_DEEP * 2 + 0.1)  # two rows deep at most
+    far = ~around(FADING[1] * (1, TOO_MUCH)[kind] * NEAR_MM + 0.1)  # a row deep
     assert torch.equal(made[far], before[far])
 
 
