@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ichhpinet.corrections import NO_LESS, Correction
-from ichhpinet.regions import Box, connected, distance_mm, far_mm, sides_mm, wider, without_holes
+from ichhpinet.regions import Box, box_of, connected, distance_mm, far_mm, sides_mm, wider, without_holes
 
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 NEAR_MM = 8.0  # a stroke changes what lies as near as this,
@@ -62,11 +62,16 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
             given.between()
             distance = distance_mm(some, given.spacing_mm)
             part[box] = torch.maximum(part[box], (FADING[1] - distance / near) / (FADING[1] - FADING[0]))
-    before, now = torch.logit(given.previous, NO_LESS), torch.logit(probability, NO_LESS)
-    share = torch.where(now > before, told[0], told[1])
-    share[given.painted.any(0)] = 1
-    between = torch.sigmoid(torch.lerp(before, now, share.clamp(max=1)))
-    return torch.where(share > 0, torch.where(share < 1, between, probability), given.previous)
+    told[:, given.painted.any(0)] = 1
+    made = given.previous.clone()
+    if bool(told.any()):
+        box = box_of(told.any(0))
+        now, (grows, shrinks) = probability[box], told[(slice(None), *box)].clamp(max=1)
+        before, after = torch.logit(given.previous[box], NO_LESS), torch.logit(now, NO_LESS)
+        share = torch.where(after > before, grows, shrinks)
+        between = torch.sigmoid(torch.lerp(before, after, share))
+        made[box] = torch.where(share > 0, torch.where(share < 1, between, now), made[box])
+    return made
 
 
 def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float) -> Iterator[tuple[float, Box, Tensor]]:
@@ -76,12 +81,15 @@ def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float)
         return
     labels, boxes = connected(strokes)
     given.between()
-    away = far_mm(mask, given.spacing_mm).clamp(max=DEEPEST_MM)[strokes]
-    deepest = torch.zeros(len(boxes) + 1).scatter_reduce(0, labels[strokes], away, "amax")
+    seen = wider(box_of(strokes), DEEPEST_MM + max(given.spacing_mm), given.spacing_mm)
+    away = far_mm(mask[seen], given.spacing_mm).clamp(max=DEEPEST_MM)[strokes[seen]]
+    deepest = torch.zeros(len(boxes) + 1).scatter_reduce(0, labels[seen][strokes[seen]], away, "amax")
     alike: dict[int, list[int]] = {}
     for label, box in boxes.items():
         long, deep = max(sides_mm(box, given.spacing_mm, less=1)), float(deepest[label])
-        alike.setdefault(math.ceil(times * max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep)), []).append(label)
+        alike.setdefault(math.ceil(round(times * max(NEAR_MM, NEAR_LONG * long, NEAR_DEEP * deep), 3)), []).append(
+            label
+        )
     for near, group in alike.items():
         z, y, x = (
             slice(min(boxes[label][axis].start for label in group), max(boxes[label][axis].stop for label in group))
@@ -101,21 +109,24 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     if not bool(given.wrong[1].any()):
         return probability
     given.between()
-    islands = connected(given.inside)[0]
+    box = wider(box_of(given.inside | (probability >= 0.5)), max(given.spacing_mm), given.spacing_mm)
+    inside, now, painted = given.inside[box], probability[box], given.painted[(slice(None), *box)]
+    islands, wrong = connected(inside)[0], given.wrong[1][box]
     count = int(islands.max()) + 1
-    depth = far_mm(~without_holes(given.inside), (APART_MM, *given.spacing_mm[1:]))[given.inside]
-    deepest = torch.zeros(count).scatter_reduce(0, islands[given.inside], depth, "amax")
-    stroke = given.wrong[1][given.inside]
-    reached = torch.zeros(count).scatter_reduce(0, islands[given.inside][stroke], depth[stroke], "amax")
+    depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
+    deepest = torch.zeros(count).scatter_reduce(0, islands[inside], depth[inside], "amax")
+    reached = torch.zeros(count).scatter_reduce(0, islands[wrong], depth[wrong], "amax")
     refused = (reached > 0) & (reached >= MIDDLE * deepest)
-    refused[islands[given.inside & given.painted[0]]] = False
+    refused[islands[inside & painted[0]]] = False
     if not bool(refused.any()):
         return probability
     given.between()
     gone = refused[islands]
-    grown, _ = connected((probability >= 0.5) & ~given.inside | gone)
+    grown = connected((now >= 0.5) & ~inside | gone)[0]
     sprung = torch.zeros(int(grown.max()) + 1, dtype=torch.bool)
     sprung[grown[gone]] = True
-    sprung[grown[given.painted[0]]] = False
+    sprung[grown[painted[0]]] = False
     gone |= sprung[grown] & (grown > 0)
-    return torch.where(gone & ~given.painted.any(0), 0.0, probability)
+    made = probability.clone()
+    made[box] = torch.where(gone & ~painted.any(0), 0.0, now)
+    return made

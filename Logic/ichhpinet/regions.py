@@ -27,6 +27,16 @@ def connected(voxels: Tensor) -> tuple[Tensor, dict[int, Box]]:
     return torch.from_numpy(sitk.GetArrayFromImage(labels).astype(np.int64)), boxes
 
 
+def box_of(voxels: Tensor) -> Box:
+    """The smallest box about what is set in (d, h, w) bool; something must be."""
+    found = []
+    for axis in range(3):
+        first, second = (other for other in range(3) if other != axis)
+        where = torch.nonzero(voxels.any(second).any(first)).flatten()
+        found.append(slice(int(where[0]), int(where[-1]) + 1))
+    return found[0], found[1], found[2]
+
+
 def wider(box: Box, margin_mm: float, spacing_mm: Spacing) -> Box:
     """The box, so much wider on all sides, where the array allows."""
     margin = [int(margin_mm / mm) for mm in spacing_mm]
