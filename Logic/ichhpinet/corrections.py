@@ -17,7 +17,7 @@ from ichhpinet.regions import Box, Spacing, connected, distance_mm, far_mm, side
 HEEDED_MM = (4.0, 15.0)  # how far around a stroke on what was wrong the line is drawn anew, at least and at most;
 # it fades over half as much again
 TAKEN_AWAY = 0.6  # of what the head would lower counts so much: it was seen to make masks too small
-SLICES = 16  # that the head looks at together: bounds the memory, and a cancel is noticed between
+SLICES = 16  # that the head looks at together: bounds the memory
 LEAST_LINE = 0.1  # of the threshold there
 NO_LESS = 1e-6  # probabilities are kept this far from 0 and 1 to have logits
 
@@ -101,21 +101,30 @@ def listened(probability: Tensor, given: Correction, head: CorrectionHead, image
     logits = torch.logit(probability[box], NO_LESS)
     parts = [image[box], logits, given.previous[box], strokes, wrong, distance, torch.tensor(given.spacing_mm[0])]
     maps = correction_maps(*(part[None].to(image.device) for part in parts))
-    change = _said(head, maps, given.between) * faded(distance[None])[0]
+    change = _said(head, maps, wrong.any(0), given) * faded(distance[None])[0]
     change = torch.where(change < 0, TAKEN_AWAY * change, change) * ~strokes.any(0)
     made = probability.clone()
     made[box] = torch.where(change == 0, made[box], torch.sigmoid(logits + change))
     return made
 
 
-def _said(head: CorrectionHead, maps: Tensor, between: Between) -> Tensor:
-    """What the head says of (1, MAPS, d, h, w), a few slices at a time: (d, h, w) float32 on the CPU."""
-    parts, depth = [], maps.shape[2]
+def _said(head: CorrectionHead, maps: Tensor, wrong: Tensor, given: Correction) -> Tensor:
+    """What the head says, a few slices at a time, about the strokes near them: (d, h, w) float32, 0 where none is.
+
+    maps: (1, MAPS, d, h, w). wrong: (d, h, w) bool, the strokes that contradict.
+    """
+    said, depth = torch.zeros(wrong.shape), len(wrong)
+    near = int(NONE_MM / given.spacing_mm[0])  # slices
     for start in range(0, depth, SLICES):
-        between()
-        low, high = max(0, start - HALO), min(depth, start + SLICES + HALO)
-        parts.append(head(maps[:, :, low:high])[0, start - low : start - low + SLICES].float().cpu())
-    return torch.cat(parts)
+        stop = min(depth, start + SLICES)
+        seen = slice(max(0, start - near), stop + near)
+        if not bool(wrong[seen].any()):
+            continue
+        _, rows, columns = _box_about(wrong[seen], given.spacing_mm)
+        low, high = max(0, start - HALO), min(depth, stop + HALO)
+        heard = head(maps[:, :, low:high, rows, columns], given.between)[0, start - low : stop - low]
+        said[start:stop, rows, columns] = heard.float().cpu()
+    return said
 
 
 def _radius_mm(mask: Tensor, spacing_mm: Spacing) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ichhpinet.corrections import NO_LESS, Correction
-from ichhpinet.regions import Box, box_of, connected, distance_mm, far_mm, sides_mm, wider, without_holes
+from ichhpinet.regions import Box, box_of, closed, connected, distance_mm, far_mm, sides_mm, wider, without_holes
 
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 NEAR_MM = 8.0  # a stroke changes what lies as near as this,
@@ -18,7 +19,9 @@ NEAR_DEEP = 5.0  # or so many times as far as it goes out of the mask, or into i
 TOO_MUCH = 2.0  # so many times as near where it was too much: what is false there is mostly false as a whole
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
-MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
+MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it,
+ON_IT = 0.5  # and one of which so much lies on it, but where it is the largest of the mask
+ROOM_MM = 3.0  # about a background stroke of a first round: the network has taken from an island by then
 APART_MM = 1000.0  # between slices, for distances within them
 
 
@@ -102,8 +105,9 @@ def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float)
 def without_refused(probability: Tensor, given: Correction) -> Tensor:
     """A round without the islands that its strokes refuse.
 
-    An island of the mask before that holds no foreground stroke is refused by a background stroke that goes to its
-    middle, within the slices: its blood is most likely there. One on its rim alone makes it smaller.
+    An island of the mask before that holds no foreground stroke is refused by a background stroke that lies on it, by
+    half at least. The mask's largest region is refused by one that goes to its middle alone, within the slices: its
+    blood is most likely there, and a stroke on its rim makes it smaller.
     probability: (d, h, w), of this round. Returns: (d, h, w); 0 where an island was, and where one grew out of it.
     """
     if not bool(given.wrong[1].any()):
@@ -112,12 +116,9 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     box = wider(box_of(given.inside | (probability >= 0.5)), max(given.spacing_mm), given.spacing_mm)
     inside, now, painted = given.inside[box], probability[box], given.painted[(slice(None), *box)]
     islands, wrong = connected(inside)[0], given.wrong[1][box]
-    count = int(islands.max()) + 1
-    depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
-    deepest = torch.zeros(count).scatter_reduce(0, islands[inside], depth[inside], "amax")
-    reached = torch.zeros(count).scatter_reduce(0, islands[wrong], depth[wrong], "amax")
-    refused = (reached > 0) & (reached >= MIDDLE * deepest)
+    refused = _to_their_middle(islands, wrong, given) | _lain_on(islands, wrong, given.new[1][box])
     refused[islands[inside & painted[0]]] = False
+    refused[0] = False
     if not bool(refused.any()):
         return probability
     given.between()
@@ -128,5 +129,45 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     sprung[grown[painted[0]]] = False
     gone |= sprung[grown] & (grown > 0)
     made = probability.clone()
-    made[box] = torch.where(gone & ~painted.any(0), 0.0, now)
+    made[box] = torch.where(gone & ~painted[0], 0.0, now)
     return made
+
+
+def without_refused_at_once(probability: Tensor, given: Correction) -> Tensor:
+    """A first round without the islands that its background strokes refuse.
+
+    The mask before is this round's then, with the room in it that the network has made about those strokes.
+    probability: (d, h, w). given: of the same round; what was before it does not matter. Returns: (d, h, w).
+    """
+    mask = probability >= 0.5
+    if not bool(mask.any()) or not bool(given.new[1].any()):
+        return probability
+    given.between()
+    box = wider(box_of(mask), ROOM_MM + max(given.spacing_mm), given.spacing_mm)
+    before = torch.zeros_like(probability)
+    before[box] = without_holes(closed(mask[box], ROOM_MM, given.spacing_mm)).float()
+    return without_refused(probability, replace(given, previous=before))
+
+
+def _to_their_middle(islands: Tensor, strokes: Tensor, given: Correction) -> Tensor:
+    """Which of the numbered islands (d, h, w) the strokes on them, (d, h, w) bool, go to the middle of: bool each."""
+    inside, count = islands > 0, int(islands.max()) + 1
+    depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
+    deepest = torch.zeros(count).scatter_reduce(0, islands[inside], depth[inside], "amax")
+    reached = torch.zeros(count).scatter_reduce(0, islands[strokes], depth[strokes], "amax")
+    return (reached > 0) & (reached >= MIDDLE * deepest)
+
+
+def _lain_on(islands: Tensor, strokes: Tensor, drawn: Tensor) -> Tensor:
+    """Which of the numbered islands (d, h, w), but for the largest, have a stroke on them: bool each.
+
+    strokes: (d, h, w) bool, what of them lies on the mask. drawn: the same, whole.
+    """
+    sizes = torch.bincount(islands.flatten())
+    parts = connected(drawn)[0]
+    whole = torch.bincount(parts.flatten())
+    pairs, on = torch.unique(torch.stack([parts[strokes], islands[strokes]]), dim=1, return_counts=True)
+    lain = torch.zeros(len(sizes), dtype=torch.bool)
+    lain[pairs[1, on >= ON_IT * whole[pairs[0]]]] = True
+    lain[1 + int(sizes[1:].argmax())] = False
+    return lain

@@ -23,6 +23,7 @@ def _go_on() -> None:
 
 # Working height and width are multiples of this many pixels: every stride of the networks divides them.
 PLANE_MULTIPLE = 16
+STEADY = 1 - 1e-6  # files keep spacings as float32: no count hangs on their last digit
 SLAB_SLICES = 16  # native slices interpolated at once
 
 
@@ -152,7 +153,7 @@ class WorkingGrid:
         low, high = self.box[axis]
         size = self._turned_spacing[1 + axis]
         extent = (high - low) * size
-        count = max(1, math.ceil(extent / self.pixel_mm / PLANE_MULTIPLE)) * PLANE_MULTIPLE
+        count = max(1, math.ceil(STEADY * extent / self.pixel_mm / PLANE_MULTIPLE)) * PLANE_MULTIPLE
         return count, self.pixel_mm, low * size - (count * self.pixel_mm - extent) / 2
 
     @cached_property

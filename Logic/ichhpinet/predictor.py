@@ -15,7 +15,7 @@ from torch import Tensor
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
 from ichhpinet.corrections import Correction, heeded, listened
 from ichhpinet.decision import lean
-from ichhpinet.elsewhere import kept_elsewhere, without_refused, without_unasked
+from ichhpinet.elsewhere import kept_elsewhere, without_refused, without_refused_at_once, without_unasked
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 11  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 12  # raised whenever the same weights and strokes give another mask: figures are kept by it
 DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
@@ -227,6 +227,10 @@ class Predictor:
             made = made if head is None else listened(made, given, head, encoded.image[0])
             made = self._elsewhere(made, given)
         return replace(arrays, probability=without_refused(made, given))
+
+    def heed_first(self, arrays: RoundArrays, given: Correction) -> RoundArrays:
+        """A first round, without the islands that its strokes refuse."""
+        return replace(arrays, probability=without_refused_at_once(arrays.probability, given))
 
     def _elsewhere(self, probability: Tensor, given: Correction) -> Tensor:
         """What a correction leaves as it was. A method, for the workbench to take it out."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import InputError
-from .grid import Between, Orientation, WorkingGrid
+from .grid import STEADY, Between, Orientation, WorkingGrid
 from .scribbles import Scribbles
 from .volume import CTVolume
 
@@ -64,7 +64,7 @@ def head_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tu
     box = []
     for axis in (1, 2):
         other = (0, 2) if axis == 1 else (0, 1)
-        margin = int(np.ceil(HEAD_MARGIN_MM / spacing_mm[axis] / step[axis]))
+        margin = int(np.ceil(STEADY * HEAD_MARGIN_MM / spacing_mm[axis] / step[axis]))
         low, high = _extent(head.sum(axis=other), margin)
         box.append((low * step[axis], min(high * step[axis], hu.shape[axis])))
     return box[0], box[1]
@@ -85,7 +85,7 @@ def working_grid(volume: CTVolume, pixel_mm: float, min_slice_mm: float) -> Work
             f"{', '.join(f'{mm:g}' for mm in volume.spacing_mm)} mm); it must be a head, at most {LARGEST_MM:g} mm"
         )
     most = max(1, volume.shape[orientation.slice_axis] // 2)  # at least two working slices are left
-    merge = min(most, max(1, round(min_slice_mm / spacing[0]))) if min_slice_mm > 0 else 1
+    merge = min(most, max(1, round(STEADY * min_slice_mm / spacing[0]))) if min_slice_mm > 0 else 1
     return WorkingGrid(volume.shape, volume.spacing_mm, orientation, box, pixel_mm, merge)
 
 

@@ -147,8 +147,11 @@ class Session:
             arrays = self._predictor.compute_proposal(self._encoded, within)
         else:
             arrays = self._predictor.compute_round(self._encoded, previous, painted, touched, memory, within, bold)
-        if before is not None:
-            given = Correction(previous, new, painted, grid.spacing_mm, partial(tick, 0.97), bool(before.corrected))
+        corrected = before is not None and bool(before.corrected)
+        given = Correction(previous, new, painted, grid.spacing_mm, partial(tick, 0.97), corrected)
+        if before is None:
+            arrays = self._predictor.heed_first(arrays, given)
+        else:
             arrays = self._predictor.heed(arrays, self._encoded, given)
         probability = to_bytes(arrays.probability)
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()

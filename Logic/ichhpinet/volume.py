@@ -195,7 +195,8 @@ def _digest(volume: CTVolume, steps: NDArray[np.float64] | None = None) -> str:
     summary = hashlib.sha256(b"ichhpinet CTVolume 1")
     summary.update(np.array(volume.shape, dtype="<i8").tobytes())
     summary.update(np.floor(_in_steps(volume) if steps is None else steps).astype("<i8").tobytes())
-    summary.update(volume.hu.astype("<f4", copy=False).data)
+    for plane in volume.hu:
+        summary.update((plane + np.float32(0)).astype("<f4", copy=False).data)  # -0, which no integer file keeps, is 0
     return summary.hexdigest()
 
 

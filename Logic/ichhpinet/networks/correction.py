@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,14 +41,20 @@ class CorrectionHead(nn.Module):
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """maps: (B, MAPS, d, h, w) as from `correction_maps`, h and w even. Returns: (B, d, h, w) logits to add."""
+    def forward(self, maps: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+        """maps: (B, MAPS, d, h, w) as from `correction_maps`, h and w even. Returns: (B, d, h, w) logits to add.
+
+        between: called between layers; what it raises ends the work.
+        """
         samples, _, depth, height, width = maps.shape
         flat = maps.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         fine = F.relu(self.first(flat))
+        between()
         coarse = F.relu(self.down(fine))
         for block in self.around:
+            between()
             coarse = block(coarse, depth)
+        between()
         seen = F.interpolate(self.narrow(coarse), (height, width), mode="bilinear")
         logits: Tensor = self.last(F.relu(self.fine(torch.cat([fine, seen], 1))))
         return logits[:, 0].view(samples, depth, height, width)

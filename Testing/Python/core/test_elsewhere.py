@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from core.strokes_in_the_middle import SPACING, WIDE, around, one_stroke, uniform
 from ichhpinet.corrections import Correction
-from ichhpinet.elsewhere import ASKED_MM, FADING, NEAR_MM, TOO_MUCH, kept_elsewhere, without_refused, without_unasked
+from ichhpinet.elsewhere import (
+    ASKED_MM,
+    FADING,
+    NEAR_MM,
+    TOO_MUCH,
+    kept_elsewhere,
+    without_refused,
+    without_refused_at_once,
+    without_unasked,
+)
 
 
 def islands(*places: tuple[int, int]) -> torch.Tensor:
@@ -154,42 +163,98 @@ def test_hundreds_of_strokes_are_what_each_is_alone() -> None:
     assert torch.allclose(kept(now, before, new), per_stroke(now, before, new), atol=1e-6)
 
 
-ISLAND, OTHER = (slice(3, 6), slice(10, 19), slice(4, 9)), (slice(3, 6), slice(30, 39), slice(4, 9))
+ISLAND, LARGEST = (slice(3, 6), slice(10, 19), slice(4, 9)), (slice(3, 6), slice(30, 41), slice(4, 9))
 
 
 def two_islands() -> torch.Tensor:
     mask = torch.zeros(WIDE, dtype=torch.bool)
-    mask[ISLAND] = mask[OTHER] = True
+    mask[ISLAND] = mask[LARGEST] = True
     return mask
 
 
-def refusing(row: int, column: int, painted: tuple[int, int, int] | None = None) -> Correction:
-    """A background stroke of one voxel in the middle slice; painted: foreground of an earlier round."""
+def refusing(*strokes: tuple[int, int], painted: tuple[int, int, int] | None = None) -> Correction:
+    """A background stroke of these rows and columns of the middle slice; painted: foreground of an earlier round."""
     new = torch.zeros(2, *WIDE, dtype=torch.bool)
-    new[1, 4, row, column] = True
-    strokes = new.clone()
+    for row, column in strokes:
+        new[1, 4, row, column] = True
+    everything = new.clone()
     if painted is not None:
-        strokes[(0, *painted)] = True
-    return Correction(probable(two_islands()), new, strokes, SPACING, after_strokes=False)
+        everything[(0, *painted)] = True
+    return Correction(probable(two_islands()), new, everything, SPACING, after_strokes=False)
 
 
-def test_a_background_stroke_in_the_middle_of_an_island_removes_the_island() -> None:
+@pytest.mark.parametrize(
+    "on", [[(14, 6)], [(10, 6)], [(18, 8)], [(18, 6), (19, 6)], [(10, 4), (9, 4), (8, 4), (11, 4)]]
+)
+def test_a_background_stroke_on_an_island_removes_the_island(on: list[tuple[int, int]]) -> None:
     now = probable(two_islands())
-    made = without_refused(now, refusing(14, 6))
-    assert not (made[ISLAND] >= 0.5)[1].logical_and(~refusing(14, 6).new[1, 4][ISLAND[1:]]).any()
-    assert int((made >= 0.5).sum()) - int(made[4, 14, 6] >= 0.5) == int(two_islands()[OTHER].sum())
-    assert torch.equal(made[OTHER], now[OTHER])
+    made = without_refused(now, refusing(*on))
+    assert not (made[ISLAND] >= 0.5).any(), "under the stroke too: its voxels would show beside it"
+    assert torch.equal(made[LARGEST], now[LARGEST])
 
 
-@pytest.mark.parametrize("given", [refusing(10, 6), refusing(18, 8), refusing(14, 6, (5, 12, 5)), refusing(22, 6)])
-def test_on_its_rim_beside_it_or_where_it_was_painted_a_background_stroke_removes_no_island(given: Correction) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        refusing((14, 6), painted=(5, 12, 5)),  # somebody said that it is blood
+        refusing((22, 6)),  # beside it
+        refusing((18, 6), (19, 6), (20, 6)),  # beside it, and slipped over its border
+        refusing((30, 6)),  # the largest is made smaller
+        refusing((40, 8)),
+    ],
+)
+def test_beside_it_on_the_largest_ones_rim_or_where_it_was_painted_a_stroke_removes_no_island(
+    given: Correction,
+) -> None:
     now = probable(two_islands())
     assert torch.equal(without_refused(now, given), now)
+
+
+def test_a_background_stroke_in_the_middle_of_the_largest_removes_that() -> None:
+    made = without_refused(probable(two_islands()), refusing((35, 6)))
+    assert not (made[LARGEST] >= 0.5).any() and torch.equal(made[ISLAND], probable(two_islands())[ISLAND])
 
 
 def test_what_has_grown_out_of_a_removed_island_goes_with_it() -> None:
     grown = two_islands()
     grown[2:7, 8:21, 3:10] = True
-    made = without_refused(probable(grown), refusing(14, 6))
-    left = (made >= 0.5) & ~refusing(14, 6).new[1]
-    assert torch.equal(left, two_islands() & (torch.arange(WIDE[1]) >= 30)[None, :, None])
+    made = without_refused(probable(grown), refusing((14, 6)))
+    assert torch.equal(made >= 0.5, two_islands() & (torch.arange(WIDE[1]) >= 30)[None, :, None])
+
+
+def at_once(now: torch.Tensor, background: torch.Tensor, foreground: tuple[int, int, int]) -> torch.Tensor:
+    new = torch.stack([torch.zeros_like(background), background])
+    new[(0, *foreground)] = True
+    return without_refused_at_once(now, Correction(torch.zeros(WIDE), new, new, SPACING))
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+@pytest.mark.parametrize(
+    "stroke", [(slice(4, 5), slice(14, 15), slice(6, 7)), (slice(4, 5), slice(7, 22), slice(6, 7))]
+)
+def test_in_a_first_round_the_room_made_about_a_stroke_belongs_to_its_island(
+    stroke: tuple[slice, ...], room: int
+) -> None:
+    background = torch.zeros(WIDE, dtype=torch.bool)
+    background[stroke] = True
+    made_room = background.clone()
+    z, y, x = stroke
+    made_room[z, max(0, y.start - room) : y.stop + room, max(0, x.start - room // 2) : x.stop + room // 2] = True
+    now = probable(two_islands() & ~made_room)
+    made = at_once(now, background, (4, 35, 6))
+    assert not (made[ISLAND] >= 0.5).any() and torch.equal(made[LARGEST], now[LARGEST])
+
+
+@pytest.mark.parametrize("row", [21, 25, 50])
+def test_in_a_first_round_a_stroke_beside_an_island_leaves_it(row: int) -> None:
+    background = torch.zeros(WIDE, dtype=torch.bool)
+    background[4, row, 2:12] = True
+    now = probable(two_islands())
+    assert torch.equal(at_once(now, background, (4, 35, 6)), now)
+
+
+def test_in_a_first_round_what_is_painted_as_blood_stays() -> None:
+    background = torch.zeros(WIDE, dtype=torch.bool)
+    background[4, 14, 6] = True
+    now = probable(two_islands() & ~background)
+    assert torch.equal(at_once(now, background, (4, 12, 5)), now)
