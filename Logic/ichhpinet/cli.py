@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), BAD_INPUT)
     except (KeyboardInterrupt, Cancelled):
         return _fail("stopped", FAILED)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        name = Path(error.filename).name if isinstance(error.filename, str) else "what was given"
+        return _fail(f"{name} cannot be used: {error.strerror or 'the system refuses it'}", BAD_INPUT)
     except Exception as error:
         _log.debug("the command failed", exc_info=True)
         return _fail(f"{type(error).__name__}: {error}", FAILED)
@@ -102,11 +105,13 @@ def _add_segment(subparsers: Any) -> None:
         metavar="FILE",
         type=Path,
         nargs="+",
+        action="extend",
         default=[],
         help="label maps on the CT's grid, 1 foreground, 2 background; several files are several rounds",
     )
     parser.add_argument("--propose", action="store_true", help="begin with a round without strokes")
     parser.add_argument("--format", choices=tuple(CT_ENDINGS), default="seg.nrrd", help="of the masks (seg.nrrd)")
+    parser.add_argument("--hu", action="store_true", help="the CT's values are HU; overrules what is guessed")
     parser.add_argument(
         "--window",
         metavar=("L", "W"),
@@ -148,7 +153,7 @@ def _run_segment(arguments: argparse.Namespace) -> int:
 
     window = tuple(arguments.window) if arguments.window else None
     bar = ProgressBar()
-    volume = read_volume(arguments.ct, window=window, series=arguments.series, progress=bar)
+    volume = read_volume(arguments.ct, window=window, hounsfield=arguments.hu, series=arguments.series, progress=bar)
     strokes = [_read_scribbles(path, volume) for path in arguments.scribbles]
     out = _made_folder(arguments.out)
     older = masks_of(out / "report.json")
@@ -226,20 +231,24 @@ def _write_round(path: Path, result: Any, volume: Any) -> None:
 
 
 class ProgressBar:
-    """Called with (fraction in [0, 1], what). On a terminal: a bar, once a step takes a second; else a line a step."""
+    """Called with (fraction in [0, 1], what). Once a step takes a second: on a terminal a bar, elsewhere a line."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._what, self._began, self._drawn_at, self._drawn = "", time.monotonic(), 0.0, False
+        self._told = ""  # the step that has its line
 
     def __call__(self, fraction: float, what: str) -> None:
         now = time.monotonic()
         if what != self._what:
-            self._what, self._began = what, now
-            if not self._stream.isatty():
+            self._what, self._began, self._told = what, now, ""
+        if now - self._began < BAR_AFTER_SECONDS:
+            return
+        if not self._stream.isatty():
+            if self._told != what:
                 self._stream.write(f"{what}\n")
-        due = now - self._began >= BAR_AFTER_SECONDS and now - self._drawn_at >= BAR_EVERY_SECONDS
-        if due and self._stream.isatty():
+            self._told = what
+        elif now - self._drawn_at >= BAR_EVERY_SECONDS:
             filled = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
             self._stream.write(f"\r[{'#' * filled:<{BAR_WIDTH}}] {fraction:4.0%} {what[:40]:<40}")
             self._stream.flush()

@@ -20,7 +20,7 @@ TOO_MUCH = 2.0  # so many times as near where it was too much: what is false the
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
 MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it,
-ON_IT = 0.5  # and one of which so much lies on it, but where it is the largest of the mask
+ON_IT = 0.3  # and one of which so much lies on it, but where it is the largest of the mask; painted voxels are widened
 ROOM_MM = 3.0  # about a background stroke of a first round: the network has taken from an island by then
 APART_MM = 1000.0  # between slices, for distances within them
 

@@ -20,6 +20,7 @@ from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
 from ichhpinet.networks.mpffm import SliceFeatures
+from ichhpinet.paths import as_path
 from ichhpinet.preprocessing import working_grid, working_image
 from ichhpinet.resources import bundled_weights
 from ichhpinet.secondlook import LEAST_RAISED_ML, LIKELY, LIKELY_ML, dots, has_grown, raised
@@ -66,7 +67,10 @@ class RoundArrays:
 
 
 def watch(progress: Progress | None, cancel: Cancel | None, what: str) -> Callable[[float], None]:
-    """A tick that reports `what` and raises Cancelled once `cancel()` is true."""
+    """A tick that reports `what` and raises Cancelled once `cancel()` is true. Raises: InputError for no callables."""
+    for name, given in (("progress", progress), ("cancel", cancel)):
+        if given is not None and not callable(given):
+            raise InputError(f"{name} is a {type(given).__name__}; it must be callable, or None")
 
     def tick(fraction: float) -> None:
         if cancel is not None and cancel():
@@ -117,7 +121,7 @@ class Predictor:
     @classmethod
     def load(cls, checkpoint: str | Path | None = None, device: str = "auto") -> Predictor:
         """Read weights; None: the bundled ones. Raises: InputError where the file or the device will not do."""
-        path = bundled_weights() if checkpoint is None else Path(checkpoint)
+        path = bundled_weights() if checkpoint is None else as_path(checkpoint, "the checkpoint")
         return cls(load_checkpoint(path), device)
 
     def open(self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None) -> Session:

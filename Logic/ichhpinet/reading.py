@@ -16,6 +16,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.fileheaders import check_nifti, check_text_header
 from ichhpinet.hounsfield import HOUNSFIELD_MARK, checked_window, to_hounsfield
 from ichhpinet.itk import quiet, simpleitk
+from ichhpinet.paths import as_path
 from ichhpinet.volume import MIN_SLICES, CTVolume, checked_direction, checked_hu, checked_spacing
 
 Progress = Callable[[float, str], object]
@@ -34,26 +35,31 @@ DETACHED = (".nhdr", ".mhd")  # the voxels lie in another file
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE_MM = 0.01
 DIRECTION_TOLERANCE = 1e-4
+OTHERWISE = "or say that they are, or give the window (level, width) that they show"
 
 
 def read_volume(
     path: str | os.PathLike[str],
     *,
     window: tuple[float, float] | None = None,
+    hounsfield: bool = False,
     series: str | None = None,
     progress: Progress | None = None,
 ) -> CTVolume:
     """The CT in a file (NIfTI, NRRD, MetaImage) or a DICOM folder, in the file's own axis order.
 
-    window: (level, width) in HU, when the values are a windowed picture; None: decided by hounsfield.TABLE.
+    window: (level, width) in HU, when the values are a windowed picture. hounsfield: they are HU, whatever they look
+    like. Neither: decided by hounsfield.TABLE.
     series: which one of several DICOM series, by UID, the end of the UID, or its number in the list an error gave.
     progress: called with (fraction in [0, 1], what). The volume's notes say all that was guessed or resampled.
 
     Raises InputError for anything that is not one whole CT of at least two slices.
     """
-    path = Path(path)
+    path = as_path(path, "the CT")
     if window is not None:
         checked_window(window)
+        if hounsfield:
+            raise InputError("the values are said to be HU, and a window is given; they are one or the other")
     if not path.exists():
         raise InputError(f"{path.name} does not exist; it must be a CT file or a DICOM folder")
     if series is not None and path.is_file():
@@ -62,7 +68,7 @@ def read_volume(
         found = dicom.read_folder(path, series, progress) if path.is_dir() else _read_file(path)
     checked_hu(found.values)
     checked_spacing(found.spacing_mm)
-    hu, guesses = to_hounsfield(found.values, path.name, window, known=found.hounsfield)
+    hu, guesses = to_hounsfield(found.values, path.name, window, OTHERWISE, hounsfield or found.hounsfield)
     hu.setflags(write=False)
     if progress is not None:
         progress(1.0, "reading")
@@ -75,7 +81,7 @@ def read_labels(path: str | os.PathLike[str], volume: CTVolume) -> NDArray[np.ui
     Raises InputError: unreadable, another grid (it says which of size, spacing, origin, direction), not whole numbers
     from 0 to 255.
     """
-    path = Path(path)
+    path = as_path(path, "the label map")
     if not path.is_file():
         raise InputError(f"{path.name} is not a file; it must be a label map")
     with quiet(), _readable(path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
+from ichhpinet.volume import as_array
 
 NOTHING, FOREGROUND, BACKGROUND = 0, 1, 2  # the values of a scribble file
 
@@ -46,7 +46,7 @@ class Scribbles:
     @classmethod
     def from_labels(cls, labels: ArrayLike) -> Scribbles:
         """labels: (D, H, W) whole numbers: 0 nothing, 1 foreground, 2 background. Raises InputError for others."""
-        array = np.asarray(labels)
+        array = as_array(labels, "the scribble labels")
         if array.dtype.kind not in "iu":
             raise InputError(f"the scribble labels are of type {array.dtype}; they must be whole numbers 0, 1 or 2")
         known = (array == NOTHING) | (array == FOREGROUND) | (array == BACKGROUND)
@@ -98,7 +98,7 @@ class Scribbles:
 
 def _painted(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     """A new (D, H, W) bool array from bool, or from whole numbers 0 and 1."""
-    array: NDArray[Any] = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 3 or array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; it must be (slices, rows, columns), not empty")
     if array.dtype.kind not in "biu":

@@ -20,6 +20,7 @@ from ichhpinet.decision import boldness
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
 from ichhpinet.networks import Memory
+from ichhpinet.paths import as_path
 from ichhpinet.predictor import Cancel, EncodedVolume, Predictor, Progress, axis_notes, watch
 from ichhpinet.preprocessing import working_grid, working_strokes
 from ichhpinet.result import RoundResult, render_mask
@@ -223,7 +224,8 @@ class Session:
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the session as one file, beside and then renamed. The CT itself is not in it."""
+        """Write the session as one file, beside and then renamed. The CT itself is not in it. Raises: InputError."""
+        file = as_path(path, "the session's file")
         with self._alone():
             saved = SavedSession(
                 self.volume.digest(),
@@ -233,7 +235,7 @@ class Session:
                 tuple(self._past),
                 tuple(self._future),
             )
-            write_session(Path(path), saved)
+            write_session(file, saved)
 
     @classmethod
     def restore(
@@ -250,7 +252,9 @@ class Session:
         """
         if not isinstance(volume, CTVolume):
             raise InputError(f"the volume is a {type(volume).__name__}; it must be a CTVolume (see read_volume)")
-        saved = read_session(Path(path))
+        if not isinstance(predictor, Predictor):
+            raise InputError(f"the predictor is a {type(predictor).__name__}; it must be a Predictor")
+        saved = read_session(as_path(path, "the session's file"))
         if not volume.is_digest(saved.volume_digest):
             raise InputError("the session was made on another CT; open it on the CT that it was saved with")
         if saved.weights_digest != predictor.digest:

@@ -132,7 +132,7 @@ def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
 
     Raises InputError.
     """
-    array = np.asarray(values)
+    array = as_array(values, "the CT")
     if array.dtype.kind not in "iuf":
         raise InputError(f"the CT's values are of type {array.dtype}; they must be real numbers in HU")
     if array.ndim != 3:
@@ -171,7 +171,7 @@ def checked_direction(direction: ArrayLike) -> NDArray[np.float64]:
 
 
 def _as_read_only_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    ready = array.dtype == np.float32 and array.flags.c_contiguous and not array.flags.writeable
+    ready = array.dtype == np.float32 and array.flags.c_contiguous and not _can_change(array)
     if ready:
         return array
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused as such
@@ -180,8 +180,27 @@ def _as_read_only_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     return hu
 
 
+def as_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    """An array of whatever type. Raises InputError for rows of several lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{what} has rows of several lengths; it must be (slices, rows, columns)") from None
+
+
+def _can_change(array: NDArray[Any]) -> bool:
+    """Whether somebody can write to the array, or to one that it is a view of."""
+    while not array.flags.writeable:
+        if not isinstance(array.base, np.ndarray):
+            return False
+        array = array.base
+    return True
+
+
 def _three_numbers(values: Sequence[float], what: str) -> tuple[float, float, float]:
     try:
+        if isinstance(values, (str, bytes)):
+            raise TypeError
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         raise InputError(f"{what} is not a row of numbers; it must be 3 numbers in mm") from None

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ichhpinet.errors import InputError
 from ichhpinet.hounsfield import HOUNSFIELD_MARK
 from ichhpinet.itk import quiet, simpleitk
+from ichhpinet.paths import as_path
 from ichhpinet.volume import CTVolume, image_on_grid
 
 MASK_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the first that fits counts
@@ -39,7 +40,7 @@ def write_mask(path: str | os.PathLike[str], mask: ArrayLike, volume: CTVolume, 
 
     Raises InputError (another shape or type, unknown ending, no such folder), OSError when it cannot be written.
     """
-    path = Path(path)
+    path = as_path(path, "the mask's file")
     ending = _ending(path, MASK_ENDINGS)
     voxels = _checked_mask(mask, volume)
     image = image_on_grid(voxels, volume)
@@ -56,7 +57,7 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
 
     Raises InputError (unknown ending, no such folder), OSError when it cannot be written.
     """
-    path = Path(path)
+    path = as_path(path, "the CT's file")
     ending = _ending(path, VOLUME_ENDINGS)
     limits = np.iinfo(np.int16)
     whole = bool(np.all(volume.hu == np.rint(volume.hu)))

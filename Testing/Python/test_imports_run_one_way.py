@@ -17,7 +17,7 @@ FOLDERS = {CORE: "Logic", WORKBENCH: "Workbench", SLICER: ".", BROWSER: "Browser
 # Rooms of the core, the lowest first. A room imports only lower ones; those on one line do not know each other.
 CORE_ORDER = (
     ("errors", "resources"),
-    ("itk", "hounsfield", "straighten", "fileheaders", "grid"),
+    ("itk", "paths", "hounsfield", "straighten", "fileheaders", "grid"),
     ("volume", "dicom"),
     ("reading", "writing"),
     ("scribbles",),

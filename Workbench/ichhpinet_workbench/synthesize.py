@@ -13,6 +13,7 @@ import numpy as np
 KINDS = ("IPH", "IVH", "SAH", "SDH", "EDH")  # as phantom.KINDS, which is imported only when the command runs
 NO_BLOOD = "none"
 FORMATS = (".nii.gz", ".nrrd")
+LEAST_MM, MOST_MM = 0.1, 20.0  # of a voxel: finer fills the memory, coarser shows no head
 
 
 def register(subparsers: Any) -> None:
@@ -35,11 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     Raises InputError for arguments that cannot be meant.
     """
     from ichhpinet.errors import InputError
+    from ichhpinet.predictor import choose_device
+    from ichhpinet.volume import checked_spacing
 
     if arguments.seed < 0 or arguments.count < 1:
         raise InputError(f"seed {arguments.seed}, count {arguments.count}: a seed is 0 or more, a count 1 or more")
     if arguments.kind and NO_BLOOD in arguments.kind and len(arguments.kind) > 1:
         raise InputError(f"--kind {' '.join(arguments.kind)}: 'none' stands alone")
+    choose_device(arguments.device)
+    if arguments.spacing is not None:
+        steps = checked_spacing(arguments.spacing)
+        if not (LEAST_MM <= min(steps) and max(steps) <= MOST_MM):
+            raise InputError(f"--spacing is {steps} mm; every step must be from {LEAST_MM:g} to {MOST_MM:g}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(arguments.count):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLICES = 16  # at once: bounds the memory
+SLICES = 8  # at once: bounds the memory, and a cancel is noticed between
 UNSURE = -3.0  # a logit below which no blood is expected: where all slices agree, there is no border to look at
 MARGIN = 16  # pixels around what may be blood
 PLANE = 16  # height and width of the box are multiples of this

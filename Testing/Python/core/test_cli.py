@@ -118,6 +118,28 @@ def test_each_scribble_file_is_a_round_with_a_mask_and_a_row(tmp_path: Path, ct:
     assert second["seconds"] == 0.25 and second["mask"] == "round-2.seg.nrrd"
 
 
+def test_scribbles_given_one_by_one_are_rounds_too(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+    files = [strokes_file(tmp_path / "a.nrrd", head, (2, 3)), strokes_file(tmp_path / "b.nrrd", head, (4,))]
+    given = [word for file in files for word in ("--scribbles", str(file))]
+    assert cli.main(["segment", str(ct), *given, "--out", str(tmp_path / "out")]) == 0
+    assert [row["mask"] for row in json.loads((tmp_path / "out" / "report.json").read_text())["rounds"]] == [
+        "round-1.seg.nrrd",
+        "round-2.seg.nrrd",
+    ]
+
+
+def test_values_that_are_said_to_be_hu_are_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stripped = np.zeros((3, 16, 16), np.float32)
+    stripped[:, 4:12, 4:12] = np.linspace(1.0, 119.5, 64).reshape(8, 8)
+    sitk.WriteImage(sitk.GetImageFromArray(stripped), str(tmp_path / "brain.nrrd"))
+    command = ["segment", str(tmp_path / "brain.nrrd"), "--out", str(tmp_path / "out")]
+    assert cli.main(command) == 2 and "or say that they are" in capsys.readouterr().err
+    assert cli.main([*command, "--hu"]) == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["ct"]["notes"] == ["the slices are coronal"]
+    assert cli.main([*command, "--hu", "--window", "40", "80"]) == 2
+    assert "one or the other" in capsys.readouterr().err
+
+
 def test_the_report_names_no_file_that_the_user_gave(tmp_path: Path, head: CTVolume) -> None:
     write_volume(tmp_path / "Doe^John.nrrd", head)
     strokes = strokes_file(tmp_path / "Doe strokes.nrrd", head, (2,))
@@ -302,14 +324,20 @@ def test_other_parts_add_commands_and_a_broken_one_says_why(
     assert "broken is not available: ImportError: no module scipy" in capsys.readouterr().err
 
 
-def test_away_from_a_terminal_progress_is_a_line_a_step() -> None:
+def test_away_from_a_terminal_progress_is_a_line_a_step_that_takes_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
     bar = cli.ProgressBar(stream)
-    for fraction in (0.0, 0.5, 1.0):
-        bar(fraction, "reading")
-    bar(0.0, "encoding")
+    for now, what in ((0.0, "reading"), (0.9, "reading"), (0.9, "encoding"), (1.8, "encoding")):
+        clock[0] = now
+        bar(0.5, what)
+    assert stream.getvalue() == "", "a file that cannot be used is said in one line"
+    for now in (2.0, 2.5, 9.0):
+        clock[0] = now
+        bar(0.5, "encoding")
     bar.end()
-    assert stream.getvalue() == "reading\nencoding\n"
+    assert stream.getvalue() == "encoding\n"
 
 
 def test_on_a_terminal_a_bar_is_drawn_once_a_step_is_long_and_wiped_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,3 +367,18 @@ def test_the_package_runs_as_a_module() -> None:
         check=False,
     )
     assert done.returncode == 0 and done.stdout.startswith("ichhpinet ")
+
+
+@pytest.mark.parametrize("error", [FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError])
+def test_a_file_where_a_folder_must_be_is_bad_input_and_its_path_is_not_said(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def register(subparsers: object) -> None:
+        def run(_: object) -> int:
+            raise error(17, "File exists", "/patients/doe/out")
+
+        subparsers.add_parser("write").set_defaults(run=run)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(cli.importlib.metadata, "entry_points", lambda group: [Entry("write", register)])
+    assert cli.main(["write"]) == 2
+    assert capsys.readouterr().err == "ichhpinet: out cannot be used: File exists\n"

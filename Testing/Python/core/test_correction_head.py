@@ -120,7 +120,7 @@ def test_maps_show_densities_beside_those_painted_on() -> None:
     assert not maps[0, 10].any()  # none of the other kind
 
 
-@pytest.mark.parametrize("calls", [0, 2, 3, 4])
+@pytest.mark.parametrize("calls", [0, 2, 4, 9])
 def test_a_cancel_is_noticed_before_the_head_is_asked_and_between_its_slices(
     calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,3 +156,24 @@ def test_what_the_head_lowers_counts_less_than_what_it_raises() -> None:
 def test_a_network_without_the_head_has_none() -> None:
     assert tiny_network(correction_channels=0).correction is None
     assert isinstance(tiny_network().correction, CorrectionHead)
+
+
+def test_strokes_far_apart_are_not_looked_at_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (40, 96, 96)
+    new = torch.zeros(2, *shape, dtype=torch.bool)
+    new[0, 2, 8, 8] = new[0, 37, 88, 88] = True
+    seen: list[int] = []
+    forward = CorrectionHead.forward
+
+    def counted(self: CorrectionHead, maps: torch.Tensor, *rest: object) -> torch.Tensor:
+        seen.append(maps[0, 0].numel())
+        return forward(self, maps, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CorrectionHead, "forward", counted)
+    probability = torch.full(shape, 0.5)
+    with torch.inference_mode():
+        given = Correction(torch.zeros(shape), new, new, SPACING)
+        made = listened(probability, given, random_head(), torch.randn(shape))
+    assert sum(seen) < 0.5 * probability.numel()
+    assert (made[2, 6:12, 10:14] != 0.5).all() and (made[37, 84:90, 84:86] != 0.5).all()
+    assert torch.equal(made[20], probability[20])

@@ -198,7 +198,7 @@ def test_a_background_stroke_on_an_island_removes_the_island(on: list[tuple[int,
     [
         refusing((14, 6), painted=(5, 12, 5)),  # somebody said that it is blood
         refusing((22, 6)),  # beside it
-        refusing((18, 6), (19, 6), (20, 6)),  # beside it, and slipped over its border
+        refusing((18, 6), (19, 6), (20, 6), (21, 6)),  # beside it, and slipped over its border
         refusing((30, 6)),  # the largest is made smaller
         refusing((40, 8)),
     ],

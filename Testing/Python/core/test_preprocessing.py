@@ -203,3 +203,13 @@ def test_a_plane_larger_than_any_scanners_is_refused() -> None:
 def test_two_working_slices_are_left_however_thin_the_ct_is() -> None:
     for depth in (2, 3, 4, 5):
         assert working_grid(small_ct((depth, 16, 16), (0.4, 1.0, 1.0)), 1.0, 2.5).shape[0] >= 2
+
+
+@pytest.mark.parametrize(
+    "spacing", [(9.0, 1.6, 1.6), (5.0, 0.4, 0.4), (5 / 3, 0.8, 0.8), (2.5, 1.0, 1.0), (0.7, 0.2, 0.2)]
+)
+def test_a_spacing_rounded_as_nifti_rounds_it_has_the_same_grid(spacing: tuple[float, float, float]) -> None:
+    hu = np.full((12, 120, 120), 35.0, np.float32)
+    written = tuple(float(np.float32(step)) for step in spacing)
+    grids = [working_grid(CTVolume.from_array(hu, steps), 1.0, 2.5).shape for steps in (spacing, written)]
+    assert grids[0] == grids[1]

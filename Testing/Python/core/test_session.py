@@ -143,6 +143,34 @@ def test_strokes_that_cannot_be_used_are_refused_before_anything_is_computed(
     assert session.rounds == [] and session.current is None
 
 
+@pytest.mark.parametrize("what", ["progress", "cancel"])
+def test_what_cannot_be_called_is_refused_by_name(
+    session: Session, predictor: Predictor, ct: CTVolume, what: str
+) -> None:
+    with pytest.raises(hp.InputError, match=f"{what} is a int; it must be callable"):
+        session.refine(hp.Scribbles(stroke((1, 1, 1))), **{what: 5})  # type: ignore[arg-type]
+    with pytest.raises(hp.InputError, match=f"{what} is a int; it must be callable"):
+        predictor.open(ct, **{what: 5})  # type: ignore[arg-type]
+    assert session.rounds == []
+
+
+def test_what_is_no_path_or_no_predictor_is_refused_by_name(
+    session: Session, predictor: Predictor, ct: CTVolume, tmp_path: Any
+) -> None:
+    for refused in (
+        lambda: hp.read_volume(None),  # type: ignore[arg-type]
+        lambda: hp.Predictor.load(5),  # type: ignore[arg-type]
+        lambda: session.save(None),  # type: ignore[arg-type]
+        lambda: hp.Session.restore(None, predictor, ct),  # type: ignore[arg-type]
+        lambda: hp.write_volume(5, ct),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(hp.InputError, match="it must be a path"):
+            refused()
+    session.save(tmp_path / "session.hps")
+    with pytest.raises(hp.InputError, match="the predictor is a NoneType; it must be a Predictor"):
+        hp.Session.restore(tmp_path / "session.hps", None, ct)  # type: ignore[arg-type]
+
+
 def test_what_is_no_volume_is_not_opened(predictor: Predictor) -> None:
     with pytest.raises(hp.InputError, match="it must be a CTVolume"):
         predictor.open(np.zeros((3, 16, 16)))  # type: ignore[arg-type]

@@ -146,3 +146,31 @@ def test_a_sitk_image_lies_where_the_volume_does(degrees: float, axis: int, spac
 
 def test_a_volume_shows_its_shape_and_steps_and_not_its_values() -> None:
     assert repr(head_volume()) == "CTVolume(6, 24, 20), 5 x 0.5 x 0.75 mm"
+
+
+def test_a_zero_below_zero_is_a_zero_to_the_digest() -> None:
+    hu = np.full((3, 4, 4), 40.0, np.float32)
+    hu[1] = -0.0
+    written = hu.astype(np.int16)  # as a file of whole numbers keeps it
+    assert np.signbit(hu[1]).all()
+    one, other = (CTVolume.from_array(values, (5, 1, 1)) for values in (hu, written))
+    assert one.digest() == other.digest()
+
+
+def test_a_view_of_an_array_that_can_change_is_copied() -> None:
+    base = np.full((3, 4, 4), 40.0, np.float32)
+    view = base.view()[:]
+    view.setflags(write=False)
+    volume = CTVolume.from_array(view, (5, 1, 1))
+    base[:] = 0
+    assert (volume.hu == 40).all()
+    alone = base.copy()
+    alone.setflags(write=False)
+    assert CTVolume.from_array(alone, (5, 1, 1)).hu is alone, "what nobody can change is taken over"
+
+
+def test_rows_of_several_lengths_and_a_spacing_in_letters_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="the CT has rows of several lengths"):
+        CTVolume.from_array([[[1, 2], [3]], [[1, 2], [3]]], (5, 1, 1))
+    with pytest.raises(InputError, match="the spacing is not a row of numbers"):
+        CTVolume.from_array(np.zeros((3, 4, 4)), "555")  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ichhpinet.errors import InputError
 from ichhpinet_workbench import bench
 from ichhpinet_workbench.bench import case as cases
 from ichhpinet_workbench.bench import command, measure, table
@@ -87,15 +88,37 @@ def test_another_method_sees_all_strokes_so_far(head: cases.Head, monkeypatch: p
     assert row["dice"] == sorted(row["dice"]) and len(row["rounds_s"]) == 3 and row["open_s"] is None
 
 
+def benched(out: Path, *options: str) -> int:
+    """The exit code of `bench`."""
+    parser = argparse.ArgumentParser()
+    bench.register(parser.add_subparsers())
+    arguments = parser.parse_args(["bench", "--out", str(out), *options])
+    return int(arguments.run(arguments))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "absent.pt"], "absent.pt"),
+        (["--threads", "0"], "--threads is 0; it must be 1 or more"),
+        (["--growth", "8", "-1"], "--growth is 8 -1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        benched(tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_method_that_fails_keeps_its_row_and_says_why(
     head: cases.Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "small_head", lambda size: head)
-    parser = argparse.ArgumentParser()
-    bench.register(parser.add_subparsers())
-    options = ["--out", str(tmp_path), "--slices", "12", "--growth", "8", "--checkpoint", str(tmp_path / "absent.pt")]
-    arguments = parser.parse_args(["bench", *options, "--methods", "ichhpinet", "threshold_islands"])
-    assert arguments.run(arguments) == 0
+    monkeypatch.setattr(command, "load_checkpoint", lambda path: None)  # gone by the time it is measured
+    options = ["--slices", "12", "--growth", "8", "--checkpoint", str(tmp_path / "absent.pt")]
+    assert benched(tmp_path, *options, "--methods", "ichhpinet", "threshold_islands") == 1
     written = json.loads((tmp_path / "bench.json").read_text())
     ours, peer = written["comparison"]
     assert ours["method"] == "ichhpinet" and ours["failed"]

@@ -49,3 +49,20 @@ def test_arguments_that_cannot_be_meant_are_refused_by_name(tmp_path: Path) -> N
 
 def test_the_kinds_of_the_command_line_are_those_of_the_generator() -> None:
     assert synthesize.KINDS == phantom.KINDS
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spacing", "0", "1", "1"], "every step must be greater than 0"),
+        (["--spacing", "nan", "1", "1"], "3 finite numbers"),
+        (["--spacing", "5", "0.001", "0.001"], "every step must be from 0.1 to 20"),
+        (["--device", "foo"], "the device is 'foo'"),
+    ],
+)
+def test_a_spacing_or_a_device_that_is_none_is_refused_by_name(
+    tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _synthesize(tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()

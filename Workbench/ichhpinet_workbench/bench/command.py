@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ichhpinet import errors
+from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet_workbench import robot
 from ichhpinet_workbench.bench import OURS
 from ichhpinet_workbench.bench.case import Head, cut_into, small_head, with_strokes
@@ -44,7 +45,11 @@ class Job:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print the tables, write bench.md and bench.json after each measurement."""
+    """Measure, print the tables, write bench.md and bench.json after each measurement. Returns 1 where ours failed.
+
+    Raises: InputError for weights that cannot be loaded and counts that cannot be meant.
+    """
+    _check(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     described = machine(arguments.threads)
     comparison, growth = _jobs(arguments)
@@ -59,7 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
             (arguments.out / "bench.json").write_text(written, encoding="utf-8")
     print(text)
     print(f"Written to {arguments.out / 'bench.md'} and bench.json.")
-    return 0
+    return int(any("failed" in row for rows in results.values() for row in rows if row["method"] == OURS))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("threads", "size", "slices"):
+        if getattr(arguments, name) < 1:
+            raise errors.InputError(f"--{name} is {getattr(arguments, name)}; it must be 1 or more")
+    if any(slices < 1 for slices in arguments.growth):
+        raise errors.InputError(f"--growth is {' '.join(map(str, arguments.growth))}; every count must be 1 or more")
+    if arguments.checkpoint:
+        load_checkpoint(Path(arguments.checkpoint))
 
 
 def _jobs(arguments: argparse.Namespace) -> tuple[list[Job], list[Job]]:
