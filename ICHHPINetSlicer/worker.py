@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,10 @@ logger = logging.getLogger(__name__)
 SHORT_WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # GNU's and LLVM's OpenMP: turns, milliseconds
 POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 
+PATIENCE_SECONDS = 15.0  # for a cancel to be heard: after that the engine hangs (a driver, a disk), and is ended
+
 STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
+HUNG = "cancelled: the engine did not answer and was ended; nothing is lost, and it starts again with the next round"
 
 Done = Callable[[Any], None]
 Fail = Callable[[Failed], None]
@@ -54,6 +58,7 @@ class Worker:
         self._stop: Any = None
         self._ready = False
         self._flight: _Flight | None = None
+        self._cancelled_at: float | None = None
         self.starts = 0  # how often a process was started: sessions in an earlier one are gone
 
     @property
@@ -80,7 +85,7 @@ class Worker:
             raise InputError("a round is under way; wait for it, or cancel it")
         self.warm_up()
         self._stop.clear()
-        self._flight = _Flight(job, done, failed, progress)
+        self._flight, self._cancelled_at = _Flight(job, done, failed, progress), None
         self._send()
 
     def forget(self, key: str) -> None:
@@ -90,9 +95,13 @@ class Worker:
                 self._pipe.send(Forget(key))
 
     def cancel(self) -> None:
-        """Ask the job under way to end; it does so within half a second, as 'cancelled'."""
+        """Ask the job under way to end; it does so within half a second, as 'cancelled'.
+
+        An engine that has not answered after PATIENCE_SECONDS is ended by `poll`.
+        """
         if self.busy and self.alive:  # one that was killed may have kept the event's lock; `poll` finds that out
             self._stop.set()
+            self._cancelled_at = self._cancelled_at or time.monotonic()
 
     def poll(self, wait_seconds: float = 0.0) -> bool:
         """Run the callbacks of what the engine has sent; True while a job is under way."""
@@ -100,6 +109,9 @@ class Worker:
             flight = self._flight
             try:
                 if not self._pipe.poll(wait_seconds):
+                    if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > PATIENCE_SECONDS:
+                        self._process.kill()
+                        self._end(Failed("cancelled", HUNG))
                     break
                 message = self._pipe.recv()
             except (EOFError, OSError):
@@ -130,6 +142,9 @@ class Worker:
             process.join(0.5)
             if process.is_alive():
                 process.terminate()
+                process.join(1.0)
+            if process.is_alive():  # it hangs
+                process.kill()
             process.join()
         self._stop = None  # gives its semaphores back
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from extension.scenes import DirectWorker, add_volume, ct_with_air, paint, refin
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.predictor import Predictor
 from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer import worker as worker_module
 from ICHHPINetSlicer.engine import Engine, Failed, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
@@ -66,7 +68,10 @@ def test_the_engines_threads_soon_sleep_while_they_wait_and_those_here_do_as_bef
     try:
         worker.warm_up()
         assert worker._process is not None
-        environment = Path(f"/proc/{worker._process.pid}/environ").read_bytes().split(b"\0")
+        file, end = Path(f"/proc/{worker._process.pid}/environ"), time.monotonic() + 20
+        while not (text := file.read_bytes()) and time.monotonic() < end:  # it is not there before the program is
+            time.sleep(0.01)
+        environment = text.split(b"\0")
         assert f"GOMP_SPINCOUNT={SHORT_WAITS['GOMP_SPINCOUNT']}".encode() in environment
         assert b"KMP_BLOCKTIME=7" in environment
         assert "GOMP_SPINCOUNT" not in os.environ and os.environ["KMP_BLOCKTIME"] == "7"
@@ -176,6 +181,36 @@ def test_a_cancel_reaches_the_process(in_process: ICHHPINetLogic, volume: Any) -
     wait(in_process)
     assert said == ["cancelled"]
     assert refine(in_process, volume).number == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
+def test_an_engine_that_does_not_answer_a_cancel_is_ended_and_the_next_round_works(
+    in_process: ICHHPINetLogic, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.3)
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    paint(in_process, volume, FOREGROUND_ID, SECOND)
+    os.kill(in_process.worker._process.pid, signal.SIGSTOP)
+    said: list[tuple[str, str]] = []
+    in_process.refine(volume, lambda one: said.append(("done", "")), lambda *why: said.append(why))
+    in_process.poll(1.0)
+    assert said == [], "nobody has cancelled: a round may take long"
+    in_process.cancel()
+    wait(in_process)
+    assert [kind for kind, _ in said] == ["cancelled"] and "did not answer" in said[0][1]
+    assert len(in_process.table(volume)) == 1
+    assert refine(in_process, volume).number == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
+def test_closing_does_not_wait_for_an_engine_that_hangs(in_process: ICHHPINetLogic, volume: Any) -> None:
+    paint(in_process, volume, FOREGROUND_ID, FIRST)
+    refine(in_process, volume)
+    process = in_process.worker._process
+    os.kill(process.pid, signal.SIGSTOP)
+    in_process.worker.close()
+    assert not process.is_alive()
 
 
 def test_closing_ends_the_process_and_calls_nobody(in_process: ICHHPINetLogic, volume: Any) -> None:
