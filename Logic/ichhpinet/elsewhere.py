@@ -19,8 +19,9 @@ NEAR_DEEP = 5.0  # or so many times as far as it goes out of the mask, or into i
 TOO_MUCH = 2.0  # so many times as near where it was too much: what is false there is mostly false as a whole
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
-MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it,
-ON_IT = 0.3  # and one of which so much lies on it, but where it is the largest of the mask; painted voxels are widened
+MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
+SMALL_MM = 4.0  # and an island no deeper than this is refused by any stroke of which so much lies on it:
+ON_IT = 0.3  # a stroke is as wide as the working voxels that it touches
 ROOM_MM = 3.0  # about a background stroke of a first round: the network has taken from an island by then
 APART_MM = 1000.0  # between slices, for distances within them
 
@@ -105,9 +106,9 @@ def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float)
 def without_refused(probability: Tensor, given: Correction) -> Tensor:
     """A round without the islands that its strokes refuse.
 
-    An island of the mask before that holds no foreground stroke is refused by a background stroke that lies on it, by
-    half at least. The mask's largest region is refused by one that goes to its middle alone, within the slices: its
-    blood is most likely there, and a stroke on its rim makes it smaller.
+    An island of the mask before that holds no foreground stroke is refused by a background stroke that goes to its
+    middle, within the slices: its blood is most likely there. One on the rim of an island makes it smaller, but where
+    the island is so small that it is all rim, and not the largest of the mask: that goes as well.
     probability: (d, h, w), of this round. Returns: (d, h, w); 0 where an island was, and where one grew out of it.
     """
     if not bool(given.wrong[1].any()):
@@ -116,7 +117,13 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     box = wider(box_of(given.inside | (probability >= 0.5)), max(given.spacing_mm), given.spacing_mm)
     inside, now, painted = given.inside[box], probability[box], given.painted[(slice(None), *box)]
     islands, wrong = connected(inside)[0], given.wrong[1][box]
-    refused = _to_their_middle(islands, wrong, given) | _lain_on(islands, wrong, given.new[1][box])
+    depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
+    deepest, reached = (
+        torch.zeros(int(islands.max()) + 1).scatter_reduce(0, islands[part], depth[part], "amax")
+        for part in (inside, wrong)
+    )
+    refused = (reached > 0) & (reached >= MIDDLE * deepest)
+    refused |= (deepest <= SMALL_MM) & _lain_on(islands, wrong, given.new[1][box])
     refused[islands[inside & painted[0]]] = False
     refused[0] = False
     if not bool(refused.any()):
@@ -147,15 +154,6 @@ def without_refused_at_once(probability: Tensor, given: Correction) -> Tensor:
     before = torch.zeros_like(probability)
     before[box] = without_holes(closed(mask[box], ROOM_MM, given.spacing_mm)).float()
     return without_refused(probability, replace(given, previous=before))
-
-
-def _to_their_middle(islands: Tensor, strokes: Tensor, given: Correction) -> Tensor:
-    """Which of the numbered islands (d, h, w) the strokes on them, (d, h, w) bool, go to the middle of: bool each."""
-    inside, count = islands > 0, int(islands.max()) + 1
-    depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
-    deepest = torch.zeros(count).scatter_reduce(0, islands[inside], depth[inside], "amax")
-    reached = torch.zeros(count).scatter_reduce(0, islands[strokes], depth[strokes], "amax")
-    return (reached > 0) & (reached >= MIDDLE * deepest)
 
 
 def _lain_on(islands: Tensor, strokes: Tensor, drawn: Tensor) -> Tensor:
