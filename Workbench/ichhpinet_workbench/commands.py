@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 NETWORK = "ichhpinet"
 GALLERY = 12  # cases
 PLANES = ("axial", "coronal", "sagittal")  # the validation cases lie so: across axis 0, 1, 2
-PEER_ROUNDS = 5
 CLASSIC = ("grow_from_seeds", "threshold_islands", "random_walker")  # as baselines.METHODS, loaded only when used
 
 
@@ -26,7 +25,7 @@ def register_evaluate(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for a CSV per method and validation.md")
     parser.add_argument("--cases", type=int, help="only the first so many of the 64 cases with blood")
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--peer-rounds", type=int, help="rounds of the other methods, the slower ones (5)")
+    parser.add_argument("--peer-rounds", type=int, help="rounds of the other methods (as many)")
     parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), help="(all)")
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
     parser.add_argument("--plane", choices=PLANES, help="the views that are painted in (axial)")
@@ -70,7 +69,7 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     from .rounds import Reader
     from .validation import load, real_head_ct, validation_cases
 
-    peer_rounds = PEER_ROUNDS if arguments.peer_rounds is None else arguments.peer_rounds
+    peer_rounds = arguments.rounds if arguments.peer_rounds is None else arguments.peer_rounds
     counts = {"--rounds": arguments.rounds, "--peer-rounds": peer_rounds, "--cases": arguments.cases}
     for name, count in counts.items():
         if count is not None and count < 1:
