@@ -189,10 +189,10 @@ def as_array(values: ArrayLike, what: str) -> NDArray[Any]:
 
 
 def _can_change(array: NDArray[Any]) -> bool:
-    """Whether somebody can write to the array, or to one that it is a view of."""
+    """Whether somebody can write to the array, or to what it is a view of."""
     while not array.flags.writeable:
         if not isinstance(array.base, np.ndarray):
-            return False
+            return not isinstance(array.base, (type(None), bytes))
         array = array.base
     return True
 

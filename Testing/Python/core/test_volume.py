@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +168,12 @@ def test_a_view_of_an_array_that_can_change_is_copied() -> None:
     alone = base.copy()
     alone.setflags(write=False)
     assert CTVolume.from_array(alone, (5, 1, 1)).hu is alone, "what nobody can change is taken over"
+    tensor = torch.full((3, 4, 4), 40.0)
+    lent = tensor.numpy()
+    lent.setflags(write=False)
+    volume = CTVolume.from_array(lent, (5, 1, 1))
+    tensor.zero_()
+    assert (volume.hu == 40).all()
 
 
 def test_rows_of_several_lengths_and_a_spacing_in_letters_are_refused_by_name() -> None:
