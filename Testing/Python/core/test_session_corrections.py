@@ -146,6 +146,37 @@ def test_a_background_stroke_on_a_separate_island_removes_the_island(first: str)
     assert session.refine(hp.Scribbles(np.zeros(shape, bool), rim)).mask[other].sum() > 300, "trimmed, not removed"
 
 
+def test_strokes_of_both_kinds_in_the_first_round_remove_the_island_too() -> None:
+    shape = (7, 48, 48)
+    wanted, other = TwoBleeds.ISLANDS
+    session = TwoBleeds().open(small_ct(shape, (5.0, 1.0, 1.0)))
+    outside = np.zeros(shape, bool)
+    outside[3, 30:33, 30:33] = True
+    result = session.refine(hp.Scribbles(stroke((3, 11, 11), shape=shape), outside))
+    assert result.mask[wanted].all() and result.mask.sum() == 3 * 11 * 11
+
+
+@pytest.mark.parametrize("size", [1.6, 0.45])
+def test_nothing_is_left_of_a_removed_island_on_coarser_or_finer_pixels_than_the_working_grids(size: float) -> None:
+    class Bleeds(TwoBleeds):
+        def said(self, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+            both = super().said(shape, generator)
+            both[self.ISLANDS[1]] = 0.62  # as the network says under a background stroke as well
+            return both
+
+    pixels = int(48 / size)
+    ct = small_ct((7, pixels, pixels), (5.0, size, size))
+    session = Bleeds().open(ct)
+    inside, outside = np.zeros(ct.shape, bool), np.zeros(ct.shape, bool)
+    row, column = (int(mm / size) for mm in (11, 31))
+    inside[3, row, row] = outside[3, column, column] = True
+    before = session.refine(hp.Scribbles(inside)).mask
+    far = np.zeros(ct.shape, bool)
+    far[:, int(22 / size) :, int(22 / size) :] = True
+    assert (before & far).sum() > 10
+    assert not (session.refine(hp.Scribbles(np.zeros_like(outside), outside)).mask & far).any()
+
+
 def test_what_corrections_said_outlives_the_session(predictor: Predictor, tmp_path: Path) -> None:
     ct = small_ct()
     session = predictor.open(ct)
