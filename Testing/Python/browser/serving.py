@@ -28,10 +28,14 @@ from ICHHPINetSlicer.sample import FILE, with_haemorrhage
 
 ROOT = Path(__file__).resolve().parents[3]
 SCREENSHOTS = ROOT / "out" / "screenshots"
-# The command, with shorter patience for pages that are gone, and with the sample at half its resolution.
+# The command, with shorter patience for pages that are gone, and with the sample at half its resolution. Signals end it
+# also where the tests run under nohup or in the background of a shell, which have them ignored.
 LAUNCH = """
-import argparse, dataclasses, os, sys
+import argparse, dataclasses, os, signal, sys
 from ichhpinet_browser import command, seats
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 seats.LEFT_SECONDS = 0.5
 likeness = command._likeness
 command._likeness = lambda *given: dataclasses.replace(likeness(*given), samples=os.environ["ICHHPINET_TEST_SAMPLES"])
