@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
+import qt
 import slicer
 
-from . import looks, overlays, rounds, roundtable, scenarios, widget
+from ichhpinet.itk import simpleitk
+
+from . import looks, overlays, rounds, roundtable, scenarios, widget, worker
 from .dependencies import torch_is_there
-from .nodes import BACKGROUND_ID, FOREGROUND_ID
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask
 from .panelstage import (
     NO_TORCH,
     choose,
@@ -52,6 +60,49 @@ class RoundTests:
         statistics.computeStatistics()
         ml = statistics.getStatistics()[rounds.MASK_ID, "LabelmapSegmentStatisticsPlugin.volume_cm3"]
         check(abs(ml - one.volume_ml) < 1e-3, "Segment Statistics says the same")
+
+    def test_the_round_that_is_seen_is_copied_and_exported(self) -> None:
+        """Not the one that the next round continues from."""
+        if not torch_is_there():
+            self.skipTest(NO_TORCH)
+        panel, volume = panel_with_head()
+        for at in ((3, 8, 8), (1, 3, 3)):
+            paint(panel.logic, volume, FOREGROUND_ID, at)
+            refine(panel)
+        first, second = (rounds.round_mask(rounds.rounds_of(volume)[number], volume) for number in (1, 2))
+        check((first != second).any(), "two masks")
+        panel.ui.roundsTable.cellClicked(0, 0)
+        target = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+        panel._parameters.target = target
+        panel.onCopy()
+        check("Round 1 copied" in panel.ui.statusLabel.text, "which round it was")
+        copied = segment_mask(target, target.GetSegmentation().GetNthSegmentID(0), volume)
+        check((copied == first).all(), "the copy is the round that is seen")
+        with TemporaryDirectory() as folder:
+            path = str(Path(folder) / "mask.nii.gz")
+            with replaced(qt.QFileDialog, "getSaveFileName", lambda *_: path):
+                panel.onExport()
+            written = simpleitk().GetArrayFromImage(simpleitk().ReadImage(path)) > 0
+        check("Round 1 exported" in panel.ui.statusLabel.text, "which round it was")
+        check((written == first).all(), "and so is the file")
+
+    def test_a_cancel_that_the_engine_does_not_hear_ends_it(self) -> None:
+        """The panel is free again, the rounds are there, and the next one is made by a new engine."""
+        if not torch_is_there() or not hasattr(signal, "SIGSTOP"):
+            self.skipTest("no torch, or a system that cannot hold a process: no engine was hung")
+        panel, volume = panel_with_head()
+        paint(panel.logic, volume, FOREGROUND_ID, (3, 8, 8))
+        refine(panel)
+        paint(panel.logic, volume, BACKGROUND_ID, (3, 18, 18))
+        os.kill(panel.logic.worker._process.pid, signal.SIGSTOP)
+        with dialogs() as said, replaced(worker, "PATIENCE_SECONDS", 0.5):
+            panel.ui.refineButton.click()
+            panel.ui.cancelButton.click()
+            idle(panel)
+        check(not said and "did not answer" in panel.ui.statusLabel.text, "a line, no dialog: the user has cancelled")
+        check(panel.ui.refineButton.enabled and panel.ui.roundsTable.rowCount == 1, "the round before is there")
+        refine(panel)
+        check(panel.ui.roundsTable.rowCount == 2, "and the next one works")
 
     def test_a_round_lands_on_its_own_volume(self) -> None:
         """Another volume is chosen while it is under way: neither the mask nor the uncertainty is shown over that."""
