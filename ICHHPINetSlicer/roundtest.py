@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import qt
 import slicer
 
 from ichhpinet.itk import simpleitk
@@ -80,7 +79,7 @@ class RoundTests:
         check((copied == first).all(), "the copy is the round that is seen")
         with TemporaryDirectory() as folder:
             path = str(Path(folder) / "mask.nii.gz")
-            with replaced(qt.QFileDialog, "getSaveFileName", lambda *_: path):
+            with replaced(widget.qt.QFileDialog, "getSaveFileName", lambda *_: path):
                 panel.onExport()
             written = simpleitk().GetArrayFromImage(simpleitk().ReadImage(path)) > 0
         check("Round 1 exported" in panel.ui.statusLabel.text, "which round it was")

@@ -145,7 +145,7 @@ class Worker:
                 process.join(1.0)
             if process.is_alive():  # it hangs
                 process.kill()
-            process.join()
+                process.join(1.0)  # what waits for a driver or a disk ends when that answers; nobody here waits for it
         self._stop = None  # gives its semaphores back
 
     def _send(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ichhpinet.corrections import NO_LESS, Correction
-from ichhpinet.regions import Box, box_of, closed, connected, distance_mm, far_mm, sides_mm, wider, without_holes
+from ichhpinet.regions import Box, box_of, connected, distance_mm, far_mm, sides_mm, wider, without_holes
 
 ASKED_MM = 10.0  # an island as far as this from every stroke of a round was not asked for
 NEAR_MM = 8.0  # a stroke changes what lies as near as this,
@@ -20,9 +19,9 @@ TOO_MUCH = 2.0  # so many times as near where it was too much: what is false the
 DEEPEST_MM = 20.0  # further out of the mask is all alike
 FADING = (0.8, 1.2)  # of that distance: from here on less and less, there no more
 MIDDLE = 0.6  # of an island's greatest depth within its slices: a background stroke as deep refuses it
-SMALL_MM = 4.0  # and an island no deeper than this is refused by any stroke of which so much lies on it:
+SMALL_MM, SMALL_ML = 4.0, 1.0  # and an island no deeper and no larger by any stroke of which so much lies on it:
+ROOM_MM = 8.0  # about a background stroke the network makes room in a first round, but not so much
 ON_IT = 0.3  # a stroke is as wide as the working voxels that it touches
-ROOM_MM = 3.0  # about a background stroke of a first round: the network has taken from an island by then
 APART_MM = 1000.0  # between slices, for distances within them
 
 
@@ -114,7 +113,7 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     if not bool(given.wrong[1].any()):
         return probability
     given.between()
-    box = wider(box_of(given.inside | (probability >= 0.5)), max(given.spacing_mm), given.spacing_mm)
+    box = wider(box_of(given.inside | (probability >= 0.5) | given.new[1]), max(given.spacing_mm), given.spacing_mm)
     inside, now, painted = given.inside[box], probability[box], given.painted[(slice(None), *box)]
     islands, wrong = connected(inside)[0], given.wrong[1][box]
     depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
@@ -123,7 +122,8 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
         for part in (inside, wrong)
     )
     refused = (reached > 0) & (reached >= MIDDLE * deepest)
-    refused |= (deepest <= SMALL_MM) & _lain_on(islands, wrong, given.new[1][box])
+    few = torch.bincount(islands.flatten()) * math.prod(given.spacing_mm) <= 1000 * SMALL_ML
+    refused |= (deepest <= SMALL_MM) & few & _lain_on(islands, wrong, given.new[1][box])
     refused[islands[inside & painted[0]]] = False
     refused[0] = False
     if not bool(refused.any()):
@@ -140,20 +140,16 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     return made
 
 
-def without_refused_at_once(probability: Tensor, given: Correction) -> Tensor:
-    """A first round without the islands that its background strokes refuse.
-
-    The mask before is this round's then, with the room in it that the network has made about those strokes.
-    probability: (d, h, w). given: of the same round; what was before it does not matter. Returns: (d, h, w).
-    """
-    mask = probability >= 0.5
-    if not bool(mask.any()) or not bool(given.new[1].any()):
-        return probability
+def may_refuse(probability: Tensor, given: Correction) -> bool:
+    """Whether a background stroke lies by an island of this round (d, h, w) that holds no foreground stroke."""
+    if not bool(given.new[1].any()):
+        return False
     given.between()
-    box = wider(box_of(mask), ROOM_MM + max(given.spacing_mm), given.spacing_mm)
-    before = torch.zeros_like(probability)
-    before[box] = without_holes(closed(mask[box], ROOM_MM, given.spacing_mm)).float()
-    return without_refused(probability, replace(given, previous=before))
+    islands = connected(probability >= 0.5)[0]
+    near = wider(box_of(given.new[1]), ROOM_MM, given.spacing_mm)
+    given.between()
+    by = islands[near][distance_mm(given.new[1][near], given.spacing_mm) <= ROOM_MM]
+    return not set(by.unique().tolist()) <= {0, *islands[given.painted[0]].unique().tolist()}
 
 
 def _lain_on(islands: Tensor, strokes: Tensor, drawn: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ichhpinet.checkpoint import Checkpoint, channels_last, fold_batch_norm, load_checkpoint
 from ichhpinet.corrections import Correction, heeded, listened
 from ichhpinet.decision import lean
-from ichhpinet.elsewhere import kept_elsewhere, without_refused, without_refused_at_once, without_unasked
+from ichhpinet.elsewhere import kept_elsewhere, may_refuse, without_refused, without_unasked
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.grid import WorkingGrid
 from ichhpinet.networks import Memory, RoundInputs
@@ -232,9 +232,23 @@ class Predictor:
             made = self._elsewhere(made, given)
         return replace(arrays, probability=without_refused(made, given))
 
-    def heed_first(self, arrays: RoundArrays, given: Correction) -> RoundArrays:
-        """A first round, without the islands that its strokes refuse."""
-        return replace(arrays, probability=without_refused_at_once(arrays.probability, given))
+    def heed_first(
+        self, arrays: RoundArrays, encoded: EncodedVolume, given: Correction, tick: Callable[[float], None]
+    ) -> RoundArrays:
+        """A first round, without the islands that its background strokes refuse, as if they had come second.
+
+        The mask that they refuse is then that of the foreground strokes alone: another look, taken where a background
+        stroke lies by an island that holds no foreground. Raises what `tick` raises.
+        """
+        if not may_refuse(arrays.probability, given):
+            return arrays
+        alone = given.painted.clone()
+        alone[1] = False
+        nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
+        before = self.compute_round(encoded, nothing, alone, alone[0].flatten(1).any(1), memory, tick)
+        return replace(
+            arrays, probability=without_refused(arrays.probability, replace(given, previous=before.probability))
+        )
 
     def _elsewhere(self, probability: Tensor, given: Correction) -> Tensor:
         """What a correction leaves as it was. A method, for the workbench to take it out."""

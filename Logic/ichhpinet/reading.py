@@ -35,7 +35,7 @@ DETACHED = (".nhdr", ".mhd")  # the voxels lie in another file
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE_MM = 0.01
 DIRECTION_TOLERANCE = 1e-4
-OTHERWISE = "or say that they are, or give the window (level, width) that they show"
+OTHERWISE = "or say that they are (--hu, hounsfield=True), or give the window (level, width) that they show"
 
 
 def read_volume(
@@ -69,6 +69,8 @@ def read_volume(
     checked_hu(found.values)
     checked_spacing(found.spacing_mm)
     hu, guesses = to_hounsfield(found.values, path.name, window, OTHERWISE, hounsfield or found.hounsfield)
+    if hounsfield and not found.hounsfield:
+        guesses = (f"values {hu.min():g} to {hu.max():g} were read as HU, as asked",)
     hu.setflags(write=False)
     if progress is not None:
         progress(1.0, "reading")

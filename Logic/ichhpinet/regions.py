@@ -70,12 +70,3 @@ def without_holes(mask: Tensor) -> Tensor:
     sitk = simpleitk()
     filled = sitk.BinaryFillhole(sitk.GetImageFromArray(mask.numpy().astype(np.uint8)), True)
     return torch.from_numpy(sitk.GetArrayFromImage(filled).astype(bool))
-
-
-def closed(mask: Tensor, gap_mm: float, spacing_mm: Spacing) -> Tensor:
-    """(d, h, w) bool: the mask with gaps up to twice as wide filled, and of one slice, however thick."""
-    sitk = simpleitk()
-    z, y, x = (max(1, round(gap_mm / mm)) for mm in spacing_mm)
-    image = sitk.GetImageFromArray(mask.numpy().astype(np.uint8))
-    made = sitk.BinaryMorphologicalClosing(image, (x, y, z), sitk.sitkBall, 1, True)
-    return torch.from_numpy(sitk.GetArrayFromImage(made).astype(bool))

@@ -151,7 +151,7 @@ class Session:
         corrected = before is not None and bool(before.corrected)
         given = Correction(previous, new, painted, grid.spacing_mm, partial(tick, 0.97), corrected)
         if before is None:
-            arrays = self._predictor.heed_first(arrays, given)
+            arrays = self._predictor.heed_first(arrays, self._encoded, given, lambda done: tick(0.95 + 0.02 * done))
         else:
             arrays = self._predictor.heed(arrays, self._encoded, given)
         probability = to_bytes(arrays.probability)

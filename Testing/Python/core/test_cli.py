@@ -135,7 +135,8 @@ def test_values_that_are_said_to_be_hu_are_not_guessed(tmp_path: Path, capsys: p
     command = ["segment", str(tmp_path / "brain.nrrd"), "--out", str(tmp_path / "out")]
     assert cli.main(command) == 2 and "or say that they are" in capsys.readouterr().err
     assert cli.main([*command, "--hu"]) == 0
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["ct"]["notes"] == ["the slices are coronal"]
+    notes = json.loads((tmp_path / "out" / "report.json").read_text())["ct"]["notes"]
+    assert notes == ["values 0 to 119.5 were read as HU, as asked", "the slices are coronal"]
     assert cli.main([*command, "--hu", "--window", "40", "80"]) == 2
     assert "one or the other" in capsys.readouterr().err
 

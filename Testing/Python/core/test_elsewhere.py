@@ -17,8 +17,8 @@ from ichhpinet.elsewhere import (
     NEAR_MM,
     TOO_MUCH,
     kept_elsewhere,
+    may_refuse,
     without_refused,
-    without_refused_at_once,
     without_unasked,
 )
 
@@ -238,39 +238,44 @@ def test_what_has_grown_out_of_a_removed_island_goes_with_it() -> None:
     assert removed(SMALL, without_refused(probable(grown), refusing((13, 5))))
 
 
-def at_once(now: torch.Tensor, background: torch.Tensor, foreground: tuple[int, int, int]) -> torch.Tensor:
-    new = torch.stack([torch.zeros_like(background), background])
-    new[(0, *foreground)] = True
-    return without_refused_at_once(now, Correction(torch.zeros(WIDE), new, new, SPACING))
+def test_a_thin_bleed_that_is_large_is_no_small_island() -> None:
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    mask[2:7, 2:58, 2:5] = True  # 5 slices, 56 mm long, 6 mm thick: 4.2 ml
+    mask[2:7, 2:58, 20:28] = True  # the largest
+    given = refusing((2, 4), (1, 4))
+    made = without_refused(probable(mask), replace(given, previous=probable(mask)))
+    assert torch.equal(made, probable(mask))
 
 
-@pytest.mark.parametrize("room", [0, 1, 2])
+def test_what_lies_outside_of_the_masks_box_is_a_part_of_the_stroke() -> None:
+    mask = torch.zeros(WIDE, dtype=torch.bool)
+    mask[3:6, 50:57, 4:8] = mask[3:6, 50:57, 16:24] = True
+    slipped = refusing(*((row, 4) for row in range(10, 51)))
+    assert torch.equal(without_refused(probable(mask), replace(slipped, previous=probable(mask))), probable(mask))
+
+
+def first_round(background: tuple[int, int, int], foreground: tuple[int, int, int]) -> Correction:
+    new = torch.zeros(2, *WIDE, dtype=torch.bool)
+    new[(1, *background)] = new[(0, *foreground)] = True
+    return Correction(torch.zeros(WIDE), new, new, SPACING)
+
+
 @pytest.mark.parametrize(
-    "stroke", [(slice(4, 5), slice(14, 15), slice(20, 21)), (slice(4, 5), slice(7, 22), slice(20, 21))]
+    ("background", "foreground", "may"),
+    [
+        ((4, 14, 20), (4, 35, 6), True),  # on an island
+        ((4, 22, 20), (4, 35, 6), True),  # in the room beside one, which it may have made
+        ((4, 14, 20), (4, 12, 19), False),  # on one that is said to be blood
+        ((4, 55, 25), (4, 35, 6), False),  # far from all
+    ],
 )
-def test_in_a_first_round_the_room_made_about_a_stroke_belongs_to_its_island(
-    stroke: tuple[slice, ...], room: int
+def test_where_an_island_may_be_refused_in_a_first_round(
+    background: tuple[int, int, int], foreground: tuple[int, int, int], may: bool
 ) -> None:
-    background = torch.zeros(WIDE, dtype=torch.bool)
-    background[stroke] = True
-    made_room = background.clone()
-    z, y, x = stroke
-    made_room[z, max(0, y.start - room) : y.stop + room, max(0, x.start - room // 2) : x.stop + room // 2] = True
-    now = probable(three_islands() & ~made_room)
-    made = at_once(now, background, (4, 35, 6))
-    assert removed(ISLAND, made)
+    assert may_refuse(probable(three_islands()), first_round(background, foreground)) == may
 
 
-@pytest.mark.parametrize("row", [21, 25, 50])
-def test_in_a_first_round_a_stroke_beside_an_island_leaves_it(row: int) -> None:
-    background = torch.zeros(WIDE, dtype=torch.bool)
-    background[4, row, 16:26] = True
-    now = probable(three_islands())
-    assert torch.equal(at_once(now, background, (4, 35, 6)), now)
-
-
-def test_in_a_first_round_what_is_painted_as_blood_stays() -> None:
-    background = torch.zeros(WIDE, dtype=torch.bool)
-    background[4, 14, 20] = True
-    now = probable(three_islands() & ~background)
-    assert torch.equal(at_once(now, background, (4, 12, 19)), now)
+def test_without_a_background_stroke_or_a_mask_nothing_is_refused_in_a_first_round() -> None:
+    new = one_stroke(0)
+    assert not may_refuse(probable(three_islands()), Correction(torch.zeros(WIDE), new, new, SPACING))
+    assert not may_refuse(uniform(0.1), first_round((4, 14, 20), (4, 35, 6)))

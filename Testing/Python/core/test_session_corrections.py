@@ -19,6 +19,7 @@ from ichhpinet.decision import BOLDEST
 from ichhpinet.memory import RoundState
 from ichhpinet.networks import Memory
 from ichhpinet.predictor import EncodedVolume, Predictor, RoundArrays
+from ichhpinet.regions import distance_mm
 from ichhpinet.session import Session
 from ichhpinet.sessionfile import read_session
 from ichhpinet.volume import CTVolume
@@ -146,14 +147,33 @@ def test_a_background_stroke_on_a_separate_island_removes_the_island(first: str)
     assert session.refine(hp.Scribbles(np.zeros(shape, bool), rim)).mask[other].sum() > 300, "trimmed, not removed"
 
 
-def test_strokes_of_both_kinds_in_the_first_round_remove_the_island_too() -> None:
+class Shy(TwoBleeds):
+    """About a background stroke, it takes back what it says without one."""
+
+    looks = 0
+
+    def compute_round(
+        self, encoded: EncodedVolume, previous: torch.Tensor, painted: torch.Tensor, *rest: Any
+    ) -> RoundArrays:
+        self.looks += 1
+        made = super().compute_round(encoded, previous, painted, *rest)
+        about = distance_mm(painted[1], encoded.grid.spacing_mm) < 3 if painted[1].any() else painted[1]
+        return replace(made, probability=torch.where(about, 0.1, made.probability))
+
+
+@pytest.mark.parametrize(("row", "left", "looks"), [(31, False, 2), (41, True, 2), (2, True, 1)])
+def test_a_first_rounds_strokes_refuse_what_is_seen_without_them(row: int, left: bool, looks: int) -> None:
+    """In the midst of an island, 5 mm beside it, and beside the one that is painted as blood."""
     shape = (7, 48, 48)
     wanted, other = TwoBleeds.ISLANDS
-    session = TwoBleeds().open(small_ct(shape, (5.0, 1.0, 1.0)))
+    predictor = Shy()
+    session = predictor.open(small_ct(shape, (5.0, 1.0, 1.0)))
     outside = np.zeros(shape, bool)
-    outside[3, 30:33, 30:33] = True
+    outside[3, row, row] = True
     result = session.refine(hp.Scribbles(stroke((3, 11, 11), shape=shape), outside))
-    assert result.mask[wanted].all() and result.mask.sum() == 3 * 11 * 11
+    assert result.mask[wanted].all() and bool(result.mask[other].any()) == left
+    assert result.mask.sum() == (2 if left else 1) * 3 * 11 * 11
+    assert predictor.looks == looks
 
 
 @pytest.mark.parametrize("size", [1.6, 0.45])
