@@ -66,6 +66,11 @@ class Forget:
     key: str
 
 
+@dataclass(frozen=True)
+class Knock:
+    """Asks whether the process reads; answered with ('ready',)."""
+
+
 Job = Open | Refine | Look
 
 
@@ -288,7 +293,7 @@ def _saved(session: Session) -> bytes:
 def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None:
     """The process's main: jobs in, ('progress', fraction, what) and ('answer', ...) out, until the pipe closes.
 
-    The first thing out is ('ready',). stop: a multiprocessing Event, set to cancel the job under way.
+    A `Knock` is answered with ('ready',). stop: a multiprocessing Event, set to cancel the job under way.
     """
     engine, told = Engine(weights, device), 0.0
 
@@ -299,13 +304,15 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
             if not _sent(pipe, ("progress", fraction, what)):
                 stop.set()  # nobody waits for this job any more
 
-    if not _sent(pipe, ("ready",)):
-        return
     while True:
         try:
             job = pipe.recv()
         except (EOFError, OSError):
             return
+        if isinstance(job, Knock):
+            if not _sent(pipe, ("ready",)):
+                return
+            continue
         if isinstance(job, Forget):
             engine.forget(job.key)
             continue

@@ -17,13 +17,16 @@ from typing import Any
 
 from ichhpinet.errors import InputError
 
-from .engine import Failed, Forget, Job, serve
+from .engine import Failed, Forget, Job, Knock, serve
 
 logger = logging.getLogger(__name__)
 
 SHORT_WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # GNU's and LLVM's OpenMP: turns, milliseconds
 POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 
+KNOCK_SECONDS = (
+    0.005  # an idle engine answers within a millisecond: its job is then sent at once, not by the next `poll`
+)
 PATIENCE_SECONDS = 15.0  # for a cancel to be heard: after that the engine hangs (a driver, a disk), and is ended
 
 STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
@@ -40,7 +43,6 @@ class _Flight:
     done: Done
     failed: Fail
     progress: Progress | None
-    sent: bool = False
 
 
 class Worker:
@@ -56,7 +58,6 @@ class Worker:
         self._process: Any = None
         self._pipe: Any = None
         self._stop: Any = None
-        self._ready = False
         self._flight: _Flight | None = None
         self._cancelled_at: float | None = None
         self.starts = 0  # how often a process was started: sessions in an earlier one are gone
@@ -86,11 +87,11 @@ class Worker:
         self.warm_up()
         self._stop.clear()
         self._flight, self._cancelled_at = _Flight(job, done, failed, progress), None
-        self._send()
+        self._knock()
 
     def forget(self, key: str) -> None:
         """Let the engine close the session of `key`, after what it is at. No answer comes."""
-        if self.alive and self._ready:
+        if self.alive:
             with contextlib.suppress(OSError):  # it died just now, and its sessions with it
                 self._pipe.send(Forget(key))
 
@@ -119,7 +120,6 @@ class Worker:
                 break
             wait_seconds = 0.0
             if message[0] == "ready":
-                self._ready = True
                 self._send()
             elif message[0] == "progress" and flight.progress is not None:
                 flight.progress(*message[1:])
@@ -133,7 +133,6 @@ class Worker:
         self._flight = None
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
-        self._ready = False
         if pipe is not None:
             pipe.close()
         if process is not None:
@@ -148,11 +147,18 @@ class Worker:
                 process.join(1.0)  # what waits for a driver or a disk ends when that answers; nobody here waits for it
         self._stop = None  # gives its semaphores back
 
+    def _knock(self) -> None:
+        """Ask first whether the process reads (it starts, or it hangs): a CT is more than a pipe holds, and sending
+        it would wait, with the whole window, for who does not. The job is sent once 'ready' comes."""
+        with contextlib.suppress(EOFError, OSError):  # it died just now: `poll` finds that out, and says it
+            self._pipe.send(Knock())
+            if self._pipe.poll(KNOCK_SECONDS):
+                self._pipe.recv()  # 'ready': nothing else is under way
+                self._send()
+
     def _send(self) -> None:
-        """Not before the process reads: a CT is more than a pipe holds, and sending would wait for it to start."""
-        if self._ready and self._flight is not None and not self._flight.sent:
-            self._flight.sent = True
-            with contextlib.suppress(OSError):  # it died just now: `poll` finds that out, and says it
+        if self._flight is not None:
+            with contextlib.suppress(OSError):  # as above
                 self._pipe.send(self._flight.job)
 
     def _start(self) -> None:

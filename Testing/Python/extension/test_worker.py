@@ -19,9 +19,10 @@ import torch
 from extension.scenes import DirectWorker, add_volume, ct_with_air, paint, refine, wait
 from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.predictor import Predictor
+from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer import worker as worker_module
-from ICHHPINetSlicer.engine import Engine, Failed, Look, Open, Refine, serve
+from ICHHPINetSlicer.engine import Engine, Failed, Knock, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
 from ICHHPINetSlicer.worker import SHORT_WAITS, Worker
@@ -204,6 +205,38 @@ def test_an_engine_that_does_not_answer_a_cancel_is_ended_and_the_next_round_wor
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
+def test_a_ct_larger_than_a_pipe_holds_is_not_sent_to_an_engine_that_hung_while_it_was_idle(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.3)
+    worker, said = Worker(str(weights), "cpu"), []
+    large = CTVolume.from_array(np.zeros((3, 512, 512), np.float32), (5.0, 0.5, 0.5))
+    try:
+        worker.submit(Open("a", ct_with_air()), lambda one: said.append("opened"), lambda why: said.append(why.kind))
+        while worker.poll(0.05):
+            pass
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        asking = threading.Thread(
+            target=worker.submit, args=(Open("b", large), said.append, lambda why: said.append(why.kind)), daemon=True
+        )
+        asking.start()
+        asking.join(20)
+        if asking.is_alive():
+            os.kill(worker._process.pid, signal.SIGKILL)  # the pipe ends, and with it what waits for it
+        assert not asking.is_alive(), "whoever clicks waits for an engine that hangs"
+        worker.cancel()
+        while worker.poll(0.05):
+            pass
+        assert said == ["opened", "cancelled"]
+        worker.submit(Open("b", large), lambda one: said.append("opened"), lambda why: said.append(why.kind))
+        while worker.poll(0.05):
+            pass
+        assert said[2:] == ["opened"] and worker.starts == 2
+    finally:
+        worker.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot hold a process")
 def test_closing_does_not_wait_for_an_engine_that_hangs(in_process: ICHHPINetLogic, volume: Any) -> None:
     paint(in_process, volume, FOREGROUND_ID, FIRST)
     refine(in_process, volume)
@@ -240,6 +273,7 @@ def test_an_error_in_the_engine_is_one_sentence_for_the_user_and_a_traceback_in_
 
     monkeypatch.setattr(Engine, "answer", broken)
     mine, theirs = multiprocessing.Pipe()
+    mine.send(Knock())
     mine.send(Look("a", 1))
     thread = threading.Thread(target=serve, args=(theirs, threading.Event(), str(weights), "cpu"))
     thread.start()
