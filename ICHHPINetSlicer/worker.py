@@ -24,9 +24,7 @@ logger = logging.getLogger(__name__)
 SHORT_WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # GNU's and LLVM's OpenMP: turns, milliseconds
 POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 
-KNOCK_SECONDS = (
-    0.005  # an idle engine answers within a millisecond: its job is then sent at once, not by the next `poll`
-)
+KNOCK_SECONDS = 0.005  # an idle engine answers within a millisecond; its job need not wait for the next `poll`
 PATIENCE_SECONDS = 15.0  # for a cancel to be heard: after that the engine hangs (a driver, a disk), and is ended
 
 STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
