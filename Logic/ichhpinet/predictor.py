@@ -23,7 +23,7 @@ from ichhpinet.networks.mpffm import SliceFeatures
 from ichhpinet.paths import as_path
 from ichhpinet.preprocessing import working_grid, working_image
 from ichhpinet.resources import bundled_weights
-from ichhpinet.secondlook import LEAST_RAISED_ML, LIKELY, LIKELY_ML, dots, has_grown, raised
+from ichhpinet.secondlook import LOOK, propose, unseen
 from ichhpinet.volume import CTVolume
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 Cancel = Callable[[], bool]
 
-RULES_VERSION = 12  # raised whenever the same weights and strokes give another mask: figures are kept by it
+RULES_VERSION = 13  # raised whenever the same weights and strokes give another mask: figures are kept by it
 DEVICES = ("cpu", "cuda", "mps")  # torch knows others, on which rounds were never run
 ENCODE_SLICES = 8  # slices encoded at once: enough to fill two cores, few enough to cancel between
 UPRIGHT = 0.85  # cosine: an acquisition axis further than about 30 degrees from head-feet is worth a note
@@ -186,38 +186,28 @@ class Predictor:
 
     @torch.inference_mode()
     def compute_proposal(self, encoded: EncodedVolume, tick: Callable[[float], None]) -> RoundArrays:
-        """A round without strokes; where blood is seen another from nothing, with dots of its own there (`secondlook`).
+        """A round without strokes, in several looks from nothing (`secondlook.propose`).
 
-        Where no place deserves a dot, the first look is repeated at a raised contrast. Where the look with dots shows
-        much more than the first, a last one from nothing has dots in that too. The memory stays empty: it is for slices
-        that a person has corrected. Raises what `tick` raises.
+        The memory stays empty: it is for slices that a person has corrected. Raises what `tick` raises.
         """
-        nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
-        painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
-        untouched = painted[0].flatten(1).any(1)
+        nothing, memory, done = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image), 0.0
 
-        def look(seen: EncodedVolume, touched: Tensor, begin: float, share: float) -> RoundArrays:
-            return self.compute_round(seen, nothing, painted, touched, memory, lambda done: tick(begin + share * done))
+        def look(image: Tensor | None, own: Tensor | None) -> RoundArrays:
+            nonlocal done
+            begin, seen = done, encoded
+            if image is not None:
+                features = self._features(image[0], lambda part: tick(begin + LOOK / 4 * part))
+                begin, seen = done + LOOK / 4, replace(encoded, image=image, features=features)
+            done += LOOK
+            painted = torch.zeros(2, *encoded.grid.shape, dtype=torch.bool)
+            if own is not None:
+                painted[0] = own
+            touched, share = painted[0].flatten(1).any(1), done - begin
+            return self.compute_round(seen, nothing, painted, touched, memory, lambda part: tick(begin + share * part))
 
-        first, done = look(encoded, untouched, 0.0, 0.25), 0.25
-        own = dots(first.probability, encoded.grid.spacing_mm)
-        if not bool(own.any()):
-            image = raised(encoded.image)
-            features = self._features(image[0], lambda part: tick(0.25 + 0.1 * part))
-            faint, done = look(replace(encoded, image=image, features=features), untouched, 0.35, 0.25), 0.6
-            own = dots(faint.probability, encoded.grid.spacing_mm, LEAST_RAISED_ML)
-        if not bool(own.any()):
-            tick(1.0)
-            return first
-        share = (1 - done) / 2
-        painted[0] = own
-        second = look(encoded, own.flatten(1).any(1), done, share)
-        more = own | dots(second.probability, encoded.grid.spacing_mm, LIKELY_ML, LIKELY)
-        if has_grown(second.probability, first.probability) and not torch.equal(more, own):
-            painted[0] = more
-            second = look(encoded, more.flatten(1).any(1), done + share, share)
+        seen, shown = propose(encoded.image, encoded.grid.spacing_mm, look)
         tick(1.0)
-        return replace(second, memory=memory)
+        return replace(seen, probability=seen.probability if shown else unseen(seen.probability), memory=memory)
 
     @torch.inference_mode()
     def heed(self, arrays: RoundArrays, encoded: EncodedVolume, given: Correction) -> RoundArrays:

@@ -18,6 +18,7 @@ from ichhpinet.predictor import RoundArrays
 from ichhpinet.preprocessing import CENTRE_HU, SCALE_HU, normalise
 from ichhpinet.secondlook import (
     DOT_VOXELS,
+    FIRM,
     GROWN,
     LARGE_ML,
     LEAST_ML,
@@ -26,8 +27,10 @@ from ichhpinet.secondlook import (
     RAISE,
     SEEN,
     SURE,
+    TISSUE_HU,
     dots,
     has_grown,
+    quiet,
     raised,
 )
 
@@ -45,7 +48,7 @@ def seen(*places: tuple[int, slice, slice, float]) -> Tensor:
 
 def test_each_place_gets_a_dot_on_the_slice_that_shows_most_of_it() -> None:
     large, small = slice(1, 7), slice(10, 16)
-    probability = seen((1, large, large, 0.6), (2, large, large, 0.9), (0, small, small, 0.7))
+    probability = seen((1, large, large, 0.7), (2, large, large, 0.9), (0, small, small, 0.8))
     probability[2, 3:5, 3:5] = 0.95
     painted = dots(probability, SPACING)
     assert painted.dtype == torch.bool and painted.shape == GRID
@@ -110,6 +113,28 @@ def test_raising_the_contrast_moves_tissue_from_the_median_and_leaves_bone_and_a
     assert torch.equal(raised(air), air)
 
 
+def test_quieting_averages_the_noise_of_soft_tissue_and_no_bone_into_it() -> None:
+    noise = torch.randn(1, *GRID, generator=torch.Generator().manual_seed(0))
+    hu = 30 + 8 * noise
+    hu[..., 12:] = 1000.0
+    found = quiet(normalise(hu)) * SCALE_HU + CENTRE_HU
+    tissue = found[..., :12]
+    assert float(tissue.std()) < 0.3 * 8 and abs(float(tissue.mean()) - 30) < 1
+    assert torch.equal(quiet(normalise(hu))[..., 12:], normalise(hu)[..., 12:])
+    flat = torch.full((1, *GRID), 30.0)
+    flat[..., 12:] = TISSUE_HU[1] + 1
+    torch.testing.assert_close(quiet(normalise(flat)), normalise(flat))
+
+
+def test_what_must_be_sure_and_large_is_no_place_where_it_is_one_of_them() -> None:
+    block = slice(0, 14)
+    large = [(index, block, block, SURE + 0.01) for index in range(4)]  # 3.9 ml
+    assert dots(seen(*large), SPACING, LARGE_ML, sure=SURE).any()
+    assert not dots(seen(*large[:2]), SPACING, LARGE_ML, sure=SURE).any()
+    unsure = seen(*[(*place[:3], SURE - 0.01) for place in large])
+    assert dots(unsure, SPACING, LARGE_ML).any() and not dots(unsure, SPACING, LARGE_ML, sure=SURE).any()
+
+
 def test_what_is_small_at_a_raised_contrast_is_no_place() -> None:
     block = slice(4, 10)
     probability = seen((1, block, block, 0.9))  # 0.18 ml
@@ -127,7 +152,8 @@ class Seer(QuickPredictor):
         self.likely = likely
         self.asked: list[Tensor] = []
         self.images: list[Tensor] = []
-        self.faint = 0.0
+        self.faint, self.very_faint = 0.0, 0.0  # at a raised contrast; and once noise is averaged away
+        self.told = 0.9  # with a dot
 
     def _features(self, image: Tensor, tick: Any) -> Any:
         """None are needed."""
@@ -148,7 +174,8 @@ class Seer(QuickPredictor):
         tick(0.0)
         tick(1.0)
         probability = torch.zeros(encoded.grid.shape)
-        probability[1:4, 4:12, 4:12] = 0.9 if painted.any() else self.likely if len(self.asked) == 1 else self.faint
+        by_looks = dict(enumerate((self.likely, self.faint, self.very_faint), start=1))
+        probability[1:4, 4:12, 4:12] = self.told if painted.any() else by_looks[len(self.asked)]
         corrected = memory.corrected | touched[None]
         return RoundArrays(probability, None, Memory(corrected, probability[None]))
 
@@ -164,10 +191,28 @@ def test_where_blood_is_seen_a_proposal_looks_again_with_a_dot_there() -> None:
     assert progress == sorted(progress) and progress[-1] == 1.0
 
 
-def test_where_nothing_is_seen_it_looks_again_at_a_raised_contrast_and_then_no_more() -> None:
+def test_where_nothing_is_seen_it_looks_again_at_two_raised_contrasts_and_then_no_more() -> None:
     predictor = Seer(0.1)
     assert not predictor.open(small_ct()).propose().mask.any()
-    assert len(predictor.asked) == 2 and not predictor.asked[1].any()
+    assert len(predictor.asked) == 3 and not torch.stack(predictor.asked).any()
+
+
+def test_what_deserves_no_dot_is_not_proposed() -> None:
+    unsure = (SURE + 0.5) / 2  # of 1 ml: a first look that shows it, of which nobody is sure
+    predictor = Seer(unsure)
+    result = predictor.open(small_ct()).propose()
+    assert len(predictor.asked) == 3 and not result.mask.any()
+    assert 0.4 < float(np.asarray(result.probability).max()) < 0.5, "that it was seen is still told"
+
+
+def test_what_is_large_and_sure_once_noise_is_averaged_away_is_looked_at_again_in_the_image_as_it_is() -> None:
+    predictor, progress = Seer(0.1), list[float]()
+    predictor.very_faint = SEEN_SURELY
+    coarse = small_ct(GRID, (12.0, 2.0, 2.0))  # the block is 2.3 ml
+    result = predictor.open(coarse).propose(progress=lambda fraction, _: progress.append(fraction))
+    assert len(predictor.asked) == 4 and predictor.asked[3][0, 1:4].any()
+    assert torch.equal(predictor.images[0], predictor.images[3]) and result.mask.any()
+    assert progress == sorted(progress)
 
 
 def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it_is() -> None:
@@ -178,6 +223,16 @@ def test_what_is_seen_at_a_raised_contrast_is_looked_at_again_in_the_image_as_it
     assert torch.equal(predictor.images[0], predictor.images[2])
     assert result.mask.any() and result.corrected_slices == ()
     assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize(("seen_at", "proposed"), [("likely", True), ("faint", False), ("very_faint", False)])
+def test_what_only_a_raised_contrast_shows_must_be_firm_once_it_has_a_dot(seen_at: str, proposed: bool) -> None:
+    predictor = Seer(0.1)
+    setattr(predictor, seen_at, SEEN_SURELY)
+    predictor.told = FIRM - 0.01
+    result = predictor.open(small_ct(GRID, (12.0, 2.0, 2.0))).propose()
+    assert predictor.asked[-1].any() and result.mask.any() == proposed
+    assert result.corrected_slices == ()
 
 
 LARGE = (10, 24, 24)
