@@ -17,6 +17,8 @@ from trame_slicer.segmentation import (
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, Node
 from ICHHPINetSlicer.rounds import BACKGROUND_RGB, FOREGROUND_RGB
 
+from .stage import SLICES
+
 SEGMENTS = {"foreground": FOREGROUND_ID, "background": BACKGROUND_ID, "erase": FOREGROUND_ID}
 COLOURS = {"foreground": FOREGROUND_RGB, "background": BACKGROUND_RGB, "erase": (0.9, 0.9, 0.9)}
 SMALLEST_MM, LARGEST_MM, USUAL_MM = 1.0, 30.0, 4.0
@@ -34,7 +36,9 @@ class _Strokes(SegmentationEffectPaintErase):
             self.on_stroke()
 
     def _create_pipeline(self, view_node: Any, parameter: Any) -> Any:
-        return super()._create_pipeline(view_node, parameter) if isinstance(view_node, vtkMRMLSliceNode) else None
+        """Not for the 3D view, nor for the report's, which has no mouse: trame-slicer would find no widget there."""
+        painted_in = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetName() in SLICES
+        return super()._create_pipeline(view_node, parameter) if painted_in else None
 
     def coloured(self, colour: tuple[float, float, float]) -> None:
         """The brush's outline and the trail of a stroke under way."""

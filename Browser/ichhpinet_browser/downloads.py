@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ichhpinet.errors import InputError
 from ichhpinet.report import axial_axis
-from ichhpinet.writing import write_mask
+from ichhpinet.writing import write_mask, write_volume
 from ICHHPINetSlicer import rounds
 
 from . import cases, keyimages, reports, sessionarchive
@@ -21,13 +21,15 @@ from .work import Work
 KINDS = {
     "mask.seg.nrrd": "application/octet-stream",
     "mask.nii.gz": "application/gzip",
+    "ct.nii.gz": "application/gzip",
     "report.json": "application/json",
     "report.html": "text/html; charset=utf-8",
     "session.zip": "application/zip",
 }
 NAMES = {
-    "mask.seg.nrrd": "haemorrhage.seg.nrrd",
-    "mask.nii.gz": "haemorrhage.nii.gz",
+    "mask.seg.nrrd": "haemorrhage-round-{round}.seg.nrrd",
+    "mask.nii.gz": "haemorrhage-round-{round}.nii.gz",
+    "ct.nii.gz": "head-ct.nii.gz",
     "report.json": "haemorrhage-report.json",
     "report.html": "haemorrhage-report.html",
     "session.zip": "haemorrhage-session.zip",
@@ -48,12 +50,13 @@ async def made(what: str, stage: Stage, work: Work, notes: tuple[str, ...], sett
     if what not in KINDS:
         raise InputError(f"there is no download {what!r}; it must be one of {', '.join(KINDS)}")
     one = work.seen() or work.current()
-    if one is None and what != "session.zip":
+    if one is None and what not in ("session.zip", "ct.nii.gz"):
         raise InputError("there is no round yet; refine or propose first")
     make = _gathered(what, one, stage, work, notes, settings)
     with tempfile.TemporaryDirectory(dir=settings.folder) as folder:
         content = await asyncio.get_running_loop().run_in_executor(None, make, Path(folder))
-    return Download(content, KINDS[what], NAMES[what])
+    name = NAMES[what].format(round=one.number if one is not None else 0)
+    return Download(content, KINDS[what], name)
 
 
 def _gathered(
@@ -63,6 +66,8 @@ def _gathered(
     kept = cases.out_of_scene(work.logic, work.volume, notes)
     if what == "session.zip":
         return lambda folder: _session(kept, folder)
+    if what == "ct.nii.gz":
+        return lambda folder: _ct(kept, folder / what)
     shown = _needed(one)
     if what.startswith("mask"):
         mask = rounds.round_mask(shown, work.volume)
@@ -86,6 +91,12 @@ def _needed(one: rounds.Round | None) -> rounds.Round:
 
 def _mask(mask: object, kept: sessionarchive.KeptSession, file: Path) -> bytes:
     write_mask(file, mask, kept.ct)  # type: ignore[arg-type]
+    return file.read_bytes()
+
+
+def _ct(kept: sessionarchive.KeptSession, file: Path) -> bytes:
+    """On the grid of the masks, where it may have been resampled."""
+    write_volume(file, kept.ct)
     return file.read_bytes()
 
 

@@ -13,7 +13,7 @@ from trame_slicer.views import NoScheduleRendering, SliceView, ViewProps
 
 from ICHHPINetSlicer.nodes import Node, ijk_to_ras
 
-from .stage import AXIAL, Stage
+from .stage import AXIAL, Stage, put_ct_below
 
 PIXELS = 360
 MOST_IMAGES = 6
@@ -34,9 +34,10 @@ def key_slices(mask: NDArray[np.bool_], axis: int, most: int = MOST_IMAGES) -> l
 
 
 def draw(stage: Stage, volume: Node, slices: list[int], axis: int) -> list[str]:
-    """PNG images as data URLs, one a slice: axial, with what is laid over the views now."""
+    """PNG images as data URLs, one a slice: axial, in the window and with what is laid over the views now."""
     view = _view(stage)
     view.set_background_volume_id(volume.GetID())
+    put_ct_below(view)
     stage.fit_slice(view)
     pictures = []
     for index in slices:

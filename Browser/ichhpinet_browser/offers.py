@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ichhpinet.dicom import SeriesChoice, SeveralSeries
+from ichhpinet.errors import InputError
+from ichhpinet.reading import OTHERWISE
 
 from . import cases
+from .uploads import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,23 @@ def reader(path: Path, series: str | None, uploaded: Path | None, keep: bool = F
         except SeveralSeries as error:
             left = None
             return Offer(path, uploaded, error.choices)
+        except InputError as error:
+            raise InputError(_in_the_page(str(error), path, uploaded is not None)) from error
         finally:
             if not keep:
                 delete(left)
 
     return read
+
+
+def _in_the_page(sentence: str, path: Path, uploaded: bool) -> str:
+    """The sentence for who has a page, not a command line, and does not know the names that we gave to what came."""
+    sentence = sentence.replace(OTHERWISE, "or be said to be on the command line (ichhpinet segment --hu)")
+    if not uploaded:
+        return sentence
+    if sentence.startswith(f"the folder {path.name} holds no DICOM image"):
+        return UNKNOWN
+    return sentence.replace(path.name, "the file")
 
 
 def delete(uploaded: Path | None) -> None:

@@ -64,8 +64,8 @@ class Page:
             "fit": self.stage.fit,
             "slice": self.stage.go,
             "step": self.stage.step,
-            "refine": lambda: self._work().ask("refine"),
-            "propose": lambda: self._work().ask("propose"),
+            "refine": lambda: self._ask("refine"),
+            "propose": lambda: self._ask("propose"),
             "cancel": lambda: self._work().cancel(),
             "undo": lambda: self._work().undo(),
             "redo": lambda: self._work().redo(),
@@ -109,7 +109,9 @@ class Page:
             self.state.flush()
 
     def open_sample(self) -> None:
-        """The bundled CT, at its haemorrhage."""
+        """The bundled CT, at its haemorrhage. The second click of a double click asks for nothing."""
+        if self._reading is not None and not self._reading.done():
+            return
 
         def go() -> None:
             overlays.jump_to(self.stage.scene, cases.sample_place())
@@ -150,7 +152,7 @@ class Page:
                 delete(offer.uploaded)
                 offer = None  # whatever fails from here on, there is nothing left to choose from
             if self._reading is mine:
-                self._show_case(found)
+                self._show_case_whole(found)
                 if then is not None:
                     then()
         except InputError as error:
@@ -191,6 +193,16 @@ class Page:
         if wanted:
             self.say("error", sentence[:1].upper() + sentence[1:] + ".")
 
+    def _show_case_whole(self, found: Any) -> None:
+        """Where it fails the page is as at first: no half case.  Raises: InputError then."""
+        try:
+            self._show_case(found)
+        except Exception as error:
+            logger.error("a CT could not be shown: %s", type(error).__name__)
+            self._drop()
+            self.state.update(pagestate.without_case())
+            raise InputError("the CT could not be shown, and the one before was closed; open it again") from error
+
     def _show_case(self, found: Any) -> None:
         """The new case in the place of the old one."""
         volume = cases.into_scene(self.stage.scene, self.logic, found)
@@ -208,6 +220,9 @@ class Page:
         self.stage.look_from_front()
         self.work.lay_over()
         self.work.prepare()
+        place = self.work.mask_place()
+        if place is not None:
+            overlays.jump_to(self.stage.scene, place)
         self._show_slices()
 
     def _drop(self) -> None:
@@ -224,9 +239,14 @@ class Page:
 
     def choose_brush(self, name: str | None) -> None:
         """One of BRUSHES; the one in the hand again, or None: the mouse navigates."""
-        self._brush = None if name == self._brush or name not in BRUSHES or self.work is None else name
-        self.brushes.choose(self._brush)
-        self.state.brush = self._brush or ""
+        chosen = None if name == self._brush or name not in BRUSHES or self.work is None else name
+        self.brushes.choose(chosen)
+        self._brush, self.state.brush = chosen, chosen or ""
+
+    def _ask(self, what: str) -> None:
+        """A round; the second click of a double click asks for nothing."""
+        if not self._work().busy:
+            self._work().ask(what)
 
     def set_brush_mm(self, wide_mm: float) -> None:
         """The brush's diameter."""
@@ -287,7 +307,13 @@ class Page:
 
     async def download(self, what: str) -> downloads.Download:
         """One of `downloads.KINDS`. Raises: InputError."""
-        return await downloads.made(what, self.stage, self._work(), tuple(self.state.notes), self.settings)
+        work = self._work()
+        at = work.changes
+        made = await downloads.made(what, self.stage, work, tuple(self.state.notes), self.settings)
+        if what == "session.zip":
+            work.kept = at
+            self.show()
+        return made
 
     def close(self) -> None:
         """End the engine."""

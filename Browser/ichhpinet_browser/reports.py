@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from string import Template
 from types import SimpleNamespace
@@ -67,6 +68,7 @@ def as_html(made: Report, kept: KeptSession, number: int | None, pictures: list[
         digest=html.escape(str(made.head["ct"]["sha256"])[:16]),
         weights=html.escape(str(made.head["model"]["weights_sha256"])[:16]),
         software=html.escape(str(made.head["software"])),
+        date=date.today().isoformat(),
         notes="".join(f"<li>{html.escape(note)}</li>" for note in made.head["ct"]["notes"]),
     )
     return filled.encode("utf-8")

@@ -89,6 +89,7 @@ class Stage:
         """The CT in all slice views, whole, in the brain window, in its middle."""
         for view in self._slice_views().values():
             view.set_background_volume_id(volume.GetID())
+            put_ct_below(view)
         self.window(volume, "brain")
         self._box = _head_box(volume)
         self.fit()
@@ -181,6 +182,16 @@ class Stage:
         node = slicer.vtkMRMLAbstractViewNode
         self._slice_views()[AXIAL].set_ruler(node.RulerTypeThin)
         self.surface.set_orientation_marker(node.OrientationMarkerTypeCube, node.OrientationMarkerSizeSmall)
+
+
+def put_ct_below(view: SliceView) -> None:
+    """Draw the CT before what lies over it. trame-slicer adds its actor when a first CT comes; masks that were in the
+    scene before would lie under it, blended with black."""
+    renderer, ct = view.first_renderer(), view._render_manager.image_actor
+    others = [prop for prop in renderer.GetViewProps() if prop is not ct]
+    renderer.RemoveAllViewProps()
+    for prop in (ct, *others):
+        renderer.AddViewProp(prop)
 
 
 def _head_box(volume: Node) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ICHHPINetSlicer import overlays, rounds
+from ICHHPINetSlicer.controls import WINDOWS
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import Node
 from ICHHPINetSlicer.worker import POLL_SECONDS
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREPARING = "Preparing the CT"
 SURFACE_SECONDS = 0.1
+NOTHING_FOUND = "no haemorrhage was found. That does not rule one out: paint a stroke on what you see."
 NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
 Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
 
@@ -56,6 +58,7 @@ class Work:
         self._next = 0
         self._jump_when_known = False
         self._closed = False
+        self.changes = self.kept = 0  # strokes, rounds and steps so far; how many of them a saved session holds
         self._later = False  # the CT is prepared when the engine is idle
         self._watch: asyncio.Task[None] | None = None
         self._painted_meanwhile = False  # a stroke landed while a look was under way, and nothing was done since
@@ -98,6 +101,7 @@ class Work:
         """A stroke has landed."""
         if not self.logic.strokes_changed(self.volume):
             return
+        self.changes += 1
         self._painted_meanwhile = self.busy
         if self.auto_refine and not self.busy:
             self.ask("refine")
@@ -150,10 +154,13 @@ class Work:
 
     def _done(self, one: Any) -> None:
         self._uncertainty = None
+        self.changes += 1
         self.lay_over()
         before = rounds.rounds_of(self.volume).get(one.parent or 0)
         change = "" if before is None else f" ({one.volume_ml - before.volume_ml:+.1f} ml)"
-        self._say("info", f"Round {one.number}: {one.volume_ml:.1f} ml{change} in {one.seconds:.1f} s.")
+        found = f"{one.volume_ml:.1f} ml{change} in {one.seconds:.1f} s."
+        nothing = one.volume_ml == 0 and before is None
+        self._say("info", f"Round {one.number}: {NOTHING_FOUND if nothing else found}")
         if self.auto_refine and self.has_strokes():
             asyncio.get_running_loop().call_soon(self.stroke_again)
 
@@ -182,6 +189,7 @@ class Work:
     def go_on_from(self, number: int) -> None:
         """The next round starts from this one."""
         self.logic.return_to(self.volume, number)
+        self._stepped()
         self._uncertainty, self._painted_meanwhile = None, False
         self.lay_over()
         self._changed()
@@ -189,15 +197,21 @@ class Work:
     def look_at(self, number: int) -> None:
         """See a round without continuing from it."""
         self.logic.show(self.volume, number)
+        self._say("", "")
         self._uncertainty = None
         self.lay_over()
         self._changed()
 
     def _walk(self, step: Callable[[Node], bool]) -> None:
         step(self.volume)
+        self._stepped()
         self._uncertainty, self._painted_meanwhile = None, False  # strokes that an undo brings back are not new
         self.lay_over()
         self._changed()
+
+    def _stepped(self) -> None:
+        self.changes += 1
+        self._say("", "")  # what was said is of another round
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -242,14 +256,34 @@ class Work:
 
     @contextlib.contextmanager
     def mask_alone(self) -> Iterator[None]:
-        """For pictures: the mask over the slices, and nothing else; the user's switches come back after."""
+        """For pictures: the mask over the slices in the brain window, and nothing else; all comes back after."""
         mine, self.shown = self.shown, Shown()
+        strokes, ct = self.logic.strokes_node(self.volume).GetDisplayNode(), self.volume.GetDisplayNode()
+        seen, by_itself = (strokes.GetVisibility2D(), ct.GetWindow(), ct.GetLevel()), ct.GetAutoWindowLevel()
+        level, width = WINDOWS["brain"]
         try:
+            strokes.SetVisibility2D(False)
+            ct.AutoWindowLevelOff()
+            ct.SetWindowLevel(width, level)
             self.lay_over()
             yield
         finally:
             self.shown = mine
+            strokes.SetVisibility2D(seen[0])
+            ct.SetWindowLevel(*seen[1:])
+            ct.SetAutoWindowLevel(by_itself)
             self.lay_over()
+
+    def mask_place(self) -> tuple[float, float, float] | None:
+        """RAS mm: the middle of the largest slice of the mask that is seen; None where none is, or it is empty."""
+        one = self.seen()
+        if one is None:
+            return None
+        mask = rounds.round_mask(one, self.volume)
+        if not mask.any():
+            return None
+        weight = mask.astype(np.uint8) * np.uint8(255)
+        return overlays.slice_centre_ras(self.volume, weight, int(mask.sum((1, 2)).argmax()))
 
     def next_uncertain(self) -> tuple[float, float, float] | None:
         """Where the most uncertain slice is, then the next most; None where it is not known yet: it will be said.

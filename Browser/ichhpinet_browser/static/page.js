@@ -23,8 +23,11 @@
     const count = (state("message") || { count: 0 }).count + 1;
     window.trame.state.set("message", { kind: "error", text, count });
   };
+  const UNSAVED = "The rounds and strokes of this CT are not saved as a session, and would be lost. Go on without them?";
+  const mayClose = () => state("stage") !== "ready" || !state("unsaved") || confirm(UNSAVED);
+  addEventListener("beforeunload", (event) => { if (state("stage") === "ready" && state("unsaved")) event.preventDefault(); });
   function send(files) {
-    if (!files.length) return;
+    if (!files.length || !mayClose()) return;
     const limit = state("most_mb");
     const bytes = files.reduce((sum, [, file]) => sum + file.size, 0);
     if (bytes > limit * 1048576) return refuse(`This is more than ${limit} MB, the limit of this page. Choose one CT series.`);
@@ -45,7 +48,7 @@
   }
   const chosen = (input) => { send([...input.files].map((file) => [file.name, file])); input.value = ""; };
   async function dropped(items) {
-    const found = [];
+    const found = items.filter(([entry, file]) => !entry && file).map(([, file]) => [file.name, file]); // not from a file manager
     async function walk(entry) {
       if (entry.isFile) {
         const file = await new Promise((done, failed) => entry.file(done, failed));
@@ -59,7 +62,7 @@
         }
       }
     }
-    for (const entry of items) if (entry) await walk(entry);
+    for (const [entry] of items) if (entry) await walk(entry);
     send(found);
   }
   const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
@@ -73,13 +76,15 @@
     if (!carriesFiles(event)) return;
     event.preventDefault();
     document.documentElement.classList.remove("dropping");
-    dropped([...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()));
+    dropped([...event.dataTransfer.items].map((item) => [item.webkitGetAsEntry(), item.getAsFile()]));
   });
   addEventListener("change", (event) => { if (event.target.matches("#open-file, #open-folder")) chosen(event.target); });
 
   // -- clicks that stay in the browser
   addEventListener("click", (event) => {
     const target = event.target.closest ? event.target : document.body;
+    const closing = target.closest("[data-closes]");
+    if (closing && mayClose()) trigger(closing.dataset.closes);
     const opener = target.closest("[data-open]");
     if (opener) ask(opener.dataset.open);
     if (target.closest("[data-theme-toggle]")) toggleTheme();
@@ -95,7 +100,7 @@
     const open = document.querySelector("details.menu[open]");
     if (event.key === "Escape" && open) { open.open = false; open.querySelector("summary").focus(); return; }
     if (state("stage") !== "ready" || event.altKey) return;
-    const typing = event.target.matches && event.target.matches("input, select, textarea");
+    const sliding = event.target.matches && event.target.matches("input[type=range]");
     const control = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
     let action = null;
@@ -103,15 +108,20 @@
     else if (control && key === "z") action = event.shiftKey ? ["redo"] : ["undo"];
     else if (control && key === "y") action = ["redo"];
     else if (!control && key === "escape" && state("busy")) action = ["cancel"];
-    else if (!control && !typing && keys[key]) action = keys[key];
-    else if (!control && !typing && (key === "arrowup" || key === "f")) action = ["step", hovered(), 1];
-    else if (!control && !typing && (key === "arrowdown" || key === "b")) action = ["step", hovered(), -1];
+    else if (!control && keys[key]) action = keys[key];
+    else if (!control && (key === "f" || (key === "arrowup" && !sliding))) action = ["step", hovered(), 1];
+    else if (!control && (key === "b" || (key === "arrowdown" && !sliding))) action = ["step", hovered(), -1];
     if (!action) return;
     event.preventDefault();
     event.stopPropagation();
+    if (event.repeat && action[0] !== "step") return;
     if (action[0] === "refine" && !state("can").refine) return;
     trigger(...action);
   }, true);
+  addEventListener("pointerup", () => setTimeout(() => { // a slider that the mouse has left must not keep the arrow keys
+    const focused = document.activeElement;
+    if (focused && focused.matches("input[type=range], input[type=checkbox]")) focused.blur();
+  }));
   let under = "Axial";
   const hovered = () => under;
   addEventListener("pointerover", (event) => {

@@ -96,7 +96,7 @@ def test_a_newcomer_gets_to_a_corrected_bleed_saves_it_and_comes_back(
     file = downloaded(page, "Mask for 3D Slicer", tmp_path)
     image = sitk.ReadImage(str(file))
     ml = float((sitk.GetArrayViewFromImage(image) > 0).sum() * np.prod(image.GetSpacing()) / 1000)
-    assert ml == pytest.approx(float(second["ml"]), abs=0.06) and file.name == "haemorrhage.seg.nrrd"
+    assert ml == pytest.approx(float(second["ml"]), abs=0.06) and file.name == "haemorrhage-round-2.seg.nrrd"
     assert sitk.ReadImage(str(downloaded(page, "Mask as NIfTI", tmp_path))).GetSize() == image.GetSize()
     report = json.loads(downloaded(page, "Report for programs", tmp_path).read_text(encoding="utf-8"))
     assert [row["number"] for row in report["rounds"]] == [1, 2]
@@ -105,8 +105,16 @@ def test_a_newcomer_gets_to_a_corrected_bleed_saves_it_and_comes_back(
     html = downloaded(page, "Report with key images", tmp_path).read_text(encoding="utf-8")
     assert f">{second['ml']} <small>ml" in html and html.count("data:image/png;base64,") >= 1
     (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    ct = sitk.ReadImage(str(downloaded(page, "The CT, on the grid", tmp_path)))
+    assert ct.GetSize() == image.GetSize() and ct.GetOrigin() == pytest.approx(image.GetOrigin())
+    page.keyboard.press("x")
+    page.wait_for_function("trame.state.get('brush') === 'erase'"), "the report leaves the brushes alone"
+    page.keyboard.press("d")
+    page.wait_for_function("trame.state.get('brush') === 'foreground'")
+    assert state(page, "unsaved")
     session = downloaded(page, "This session", tmp_path)
 
+    page.wait_for_function("!trame.state.get('unsaved')")
     page.goto(f"file://{tmp_path / 'report.html'}")
     picture(page, "06-report")
     again = tab()
@@ -122,6 +130,11 @@ def test_a_newcomer_gets_to_a_corrected_bleed_saves_it_and_comes_back(
     page.close()
     again.get_by_role("button", name="Continue from round 1").click()
     again.wait_for_function("trame.state.get('seen') === 1")
+    asked: list[str] = []
+    again.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    again.locator("#open-file").set_input_files(session)
+    until_still(again)
+    assert "not saved" in asked[0] and len(state(again, "rows")) == 2, "nothing is lost without a question"
     paint(again, "axial", (0.45, 0.45), (0.48, 0.45))
     third = refine(again)
     assert third["number"] == 3 and [row["on_line"] for row in state(again, "rows")] == [True, False, True]

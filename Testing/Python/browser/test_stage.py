@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import vtk
 
+from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
+from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume, segment_mask
 
@@ -117,6 +119,40 @@ def test_a_stroke_lies_on_the_one_slice_that_is_seen_in_each_plane(
 def _centre(stage: Any, name: str) -> list[float]:
     matrix = stage.app.view_manager.get_view(name).get_view_node().GetSliceToRAS()
     return [matrix.GetElement(row, 3) for row in range(3)]
+
+
+def test_masks_that_are_there_before_their_ct_is_shown_lie_over_it_and_not_over_black(stage: Any) -> None:
+    from ichhpinet_browser import keyimages
+
+    hu = np.full(SHAPE, 60, np.float32)
+    node = node_from_volume(stage.scene, CTVolume.from_array(hu, (5.0, 1.0, 1.0), (-18.0, -20.0, -20.0)), "CT")
+    mask = np.zeros(SHAPE, bool)
+    mask[:, 10:30, 8:28] = True
+    rounds.show_mask(rounds.add_round(node, 1, None, 1.0, mask, Scribbles(mask)), True)
+    stage.show(node)
+    seen = stage.app.view_manager.get_view("Axial")
+    seen.update_size(200, 200)
+    seen.interactor().InvokeEvent(vtk.vtkCommand.WindowResizeEvent)
+    drawn = [_pixels(keyimages._picture(seen)), _pixels(keyimages.draw(stage, node, [4], 0)[0])]
+    for picture in drawn:
+        height, width = picture.shape[:2]
+        rgb = picture[height // 2 - 8 : height // 2 + 8, width // 2 - 8 : width // 2 + 8].mean((0, 1))
+        assert rgb[0] > rgb[1] + 15, "the mask is there"
+        assert rgb.min() > 90, "and the bright CT shines through it"
+    stage.clear()
+    rounds.forget(node)
+    stage.scene.RemoveNode(node)
+
+
+def _pixels(data_url: str) -> Any:
+    """(H, W, 3) float."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(base64.b64decode(data_url.split(",", 1)[1])))
+    return np.asarray(image.convert("RGB"), float)
 
 
 def test_the_skull_is_a_model_round_the_head_that_goes_with_its_ct(stage: Any, volume: Any) -> None:

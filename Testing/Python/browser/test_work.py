@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from extension.scenes import DirectWorker, ct_with_air, new_scene, paint
 from ichhpinet.errors import InputError
-from ichhpinet_browser.work import NOT_SHOWN, Work
+from ichhpinet.networks import Memory
+from ichhpinet.predictor import Predictor, RoundArrays
+from ichhpinet_browser.work import NOT_SHOWN, NOTHING_FOUND, Work
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume
@@ -184,10 +187,45 @@ def test_pictures_show_the_mask_alone_and_the_users_switches_come_back(weights: 
         desk.work.switch("changes", True)
         one = desk.work.seen()
         assert one is not None
-        display = one.node.GetDisplayNode()
+        display, ct = one.node.GetDisplayNode(), desk.volume.GetDisplayNode()
+        strokes = desk.logic.strokes_node(desk.volume).GetDisplayNode()
+        ct.AutoWindowLevelOff()
+        ct.SetWindowLevel(8, 32)
         with desk.work.mask_alone():
             assert display.GetSegmentVisibility2DFill(rounds.MASK_ID)
+            assert not strokes.GetVisibility2D() and (ct.GetWindow(), ct.GetLevel()) == (80, 40)
+        assert strokes.GetVisibility2D() and (ct.GetWindow(), ct.GetLevel()) == (8, 32)
         assert not display.GetSegmentVisibility2DFill(rounds.MASK_ID) and desk.work.shown.changes
+
+    played(weights, play)
+
+
+def test_what_was_said_of_a_round_goes_with_the_step_away_from_it_and_steps_are_unsaved(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        assert desk.work.changes == desk.work.kept
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+        assert desk.said[-1][1].startswith("Round 1: ") and desk.work.changes > desk.work.kept
+        desk.work.kept = desk.work.changes
+        desk.work.look_at(1)
+        assert desk.said[-1] == ("", "") and desk.work.changes == desk.work.kept, "looking changes nothing"
+        desk.work.undo()
+        assert desk.said[-1] == ("", "") and desk.work.changes > desk.work.kept
+
+    played(weights, play)
+
+
+def test_where_a_proposal_finds_nothing_that_is_said_in_words(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(self: Any, encoded: Any, tick: Any) -> RoundArrays:
+        return RoundArrays(torch.zeros(encoded.grid.shape), None, Memory.empty(encoded.image))
+
+    monkeypatch.setattr(Predictor, "compute_proposal", empty)
+
+    async def play(desk: Desk) -> None:
+        desk.work.ask("propose")
+        await desk.idle()
+        assert desk.said[-1] == ("info", f"Round 1: {NOTHING_FOUND}") and desk.work.mask_place() is None
 
     played(weights, play)
 
