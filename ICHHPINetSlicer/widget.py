@@ -317,7 +317,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         sentence = _("Round {number}: {ml:.1f} ml in {s:.1f} s. {notes}")
         if one.volume_ml == 0 and one.parent is None:
             sentence = _(
-                "Round {number}: no haemorrhage was found. That does not rule one out: paint a stroke on what you see. {notes}"
+                "Round {number}: no haemorrhage was found. That does not rule one out: paint a stroke on what you see. "
+                "{notes}"
             )
         notes = " ".join(self.logic.notes(volume))
         self._say(sentence.format(number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes))
