@@ -152,7 +152,7 @@ class Page:
                 delete(offer.uploaded)
                 offer = None  # whatever fails from here on, there is nothing left to choose from
             if self._reading is mine:
-                self._show_case_whole(found)
+                self._show_case(found)
                 if then is not None:
                     then()
         except InputError as error:
@@ -193,21 +193,22 @@ class Page:
         if wanted:
             self.say("error", sentence[:1].upper() + sentence[1:] + ".")
 
-    def _show_case_whole(self, found: Any) -> None:
-        """Where it fails the page is as at first: no half case.  Raises: InputError then."""
+    def _show_case(self, found: Any) -> None:
+        """The new case in the place of the old one; where that fails on the way, none: half a case misleads.
+
+        Raises: InputError then; whatever `into_scene` raises, with the old case as it was.
+        """
+        volume = cases.into_scene(self.stage.scene, self.logic, found)
         try:
-            self._show_case(found)
+            self._replace(volume, getattr(found, "ct", found))
         except Exception as error:
             logger.error("a CT could not be shown: %s", type(error).__name__)
             self._drop()
             self.state.update(pagestate.without_case())
             raise InputError("the CT could not be shown, and the one before was closed; open it again") from error
 
-    def _show_case(self, found: Any) -> None:
-        """The new case in the place of the old one."""
-        volume = cases.into_scene(self.stage.scene, self.logic, found)
+    def _replace(self, volume: Any, ct: Any) -> None:
         self._drop()
-        ct = getattr(found, "ct", found)
         self._notes = tuple(ct.notes)
         self.work = Work(self.logic, volume, self.show, self.say)
         self.work.on_place = self._jump

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from extension.scenes import DirectWorker, ct_with_air, new_scene, paint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import Memory
 from ichhpinet.predictor import Predictor, RoundArrays
+from ichhpinet_browser.page import Page
+from ichhpinet_browser.pagestate import without_case
 from ichhpinet_browser.work import NOT_SHOWN, NOTHING_FOUND, Work
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
@@ -246,6 +249,18 @@ def test_a_result_that_cannot_be_shown_is_said_and_the_work_goes_on(
         await desk.idle()
 
     assert len((desk := played(weights, play)).logic.table(desk.volume)) == 1
+
+
+def test_a_ct_that_cannot_be_shown_leaves_no_half_case(weights: Path) -> None:
+    scene = new_scene()
+    page = object.__new__(Page)  # without its server and its views
+    page.stage, page.state, page.brushes = MagicMock(scene=scene), MagicMock(layout="four"), MagicMock()
+    page.logic, page.work, page._brush = ICHHPINetLogic(scene, DirectWorker(weights)), None, None
+    page.stage.show.side_effect = RuntimeError("no view")
+    with pytest.raises(InputError, match="could not be shown"):
+        page._show_case(ct_with_air())
+    assert page.work is None and scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    page.state.update.assert_called_with(without_case())
 
 
 def test_closing_stops_telling(weights: Path) -> None:
