@@ -112,7 +112,7 @@ def test_islands_far_from_a_correction_appear_after_a_proposal_alone(ct: CTVolum
         predictor = Islands()
         session = predictor.open(ct)
         first(session)
-        assert float(session.current.probability.max()) > 0.8  # type: ignore[union-attr]
+        assert float(session.current.probability.max()) > 0.4  # type: ignore[union-attr]
         predictor.rounds = 1
         appeared = float(session.refine(middle).probability[-1, 0, 0]) > 0.8
         assert appeared == (first is Session.propose)
