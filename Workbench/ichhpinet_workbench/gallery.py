@@ -31,6 +31,10 @@ class Shown(NamedTuple):
     truth: Bool
 
 
+HEAD_FEET = 2  # of the patient's axes left, posterior, superior
+SIDES = (("R", "L"), ("A", "P"), ("I", "S"))
+
+
 def draw_gallery(path: Path, count: int, cases: Iterable[Shown], title: str = "Lowest Dice") -> None:
     """Write the sheet as PNG, `count` cases in their order; each is forgotten when it is drawn."""
     figure = new_figure(3.3 * len(BESIDE), 3.55 * count + 0.5)
@@ -39,7 +43,7 @@ def draw_gallery(path: Path, count: int, cases: Iterable[Shown], title: str = "L
     for line, shown in zip(axes, cases, strict=True):
         _draw_case(line, shown.volume, shown.mask, shown.truth, shown.row)
     figure.suptitle(
-        f"{title}. Truth blue, mask amber; missed and extra filled. L 40 W 80, seen from the feet. Research use.",
+        f"{title}. Truth blue, mask amber; missed and extra filled. L 40 W 80. Research use.",
         color="white",
         fontsize=9,
     )
@@ -61,7 +65,7 @@ def _draw_case(axes: Sequence[Any], volume: CTVolume, mask: Bool, truth: Bool, r
         axis.set_xlim(window[0], window[1])
         axis.set_ylim(window[2], window[3])
         axis.set_title(f"{heading}\nslice {index + 1} of {volume.shape[0]}", color="0.85", fontsize=8.5, pad=4)
-        for letter, place in (("R", 0.03), ("L", 0.97)):
+        for letter, place in zip(sides(volume), (0.03, 0.97)):
             axis.text(place, 0.5, letter, transform=axis.transAxes, color="0.8", fontsize=8, ha="center")
 
 
@@ -82,9 +86,22 @@ def _draw_slice(axis: Any, volume: CTVolume, index: int, mask: Bool, truth: Bool
 
 
 def turned(plane: NDArray[Any], volume: CTVolume) -> NDArray[Any]:
-    """Patient's right on the left, front on top."""
-    rows, columns = (slice(None, None, -1 if volume.direction[axis, axis] < 0 else 1) for axis in (1, 0))
-    return plane[rows, columns]
+    """As a radiologist looks at it: right on the left, front or head on top; from the side the front on the left."""
+    rows, columns = (_towards(volume, axis) for axis in (1, 0))
+    upside_down = rows[1] if rows[0] == HEAD_FEET else not rows[1]
+    return plane[:: -1 if upside_down else 1, :: 1 if columns[1] else -1]
+
+
+def sides(volume: CTVolume) -> tuple[str, str]:
+    """The patient's sides at the left and the right edge of what `turned` gives."""
+    return SIDES[_towards(volume, 0)[0]]
+
+
+def _towards(volume: CTVolume, axis: int) -> tuple[int, bool]:
+    """The patient's axis (LPS) that an array axis (0 columns, 1 rows) runs along, and whether towards its plus end."""
+    along = volume.direction[:, axis]
+    patient = int(np.argmax(np.abs(along)))
+    return patient, bool(along[patient] > 0)
 
 
 def window_of(shown: Bool, volume: CTVolume) -> tuple[float, float, float, float]:

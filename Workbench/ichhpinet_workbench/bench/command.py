@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.methods and not arguments.growth:
+        raise errors.InputError("there is nothing to measure; name a method, or a number of slices for --growth")
     for name in ("threads", "size", "slices"):
         if getattr(arguments, name) < 1:
             raise errors.InputError(f"--{name} is {getattr(arguments, name)}; it must be 1 or more")

@@ -44,6 +44,10 @@ def read_folder(path: Path, name: str, patient_letters: int = 0) -> Manifest:
 def _from_csv(path: Path) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise InputError(f"{path.name} does not exist; it must be a CSV with the columns image and mask")
+    try:
+        path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name} is not in UTF-8; save it so (in a spreadsheet: CSV UTF-8)") from None
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
@@ -62,7 +66,7 @@ def _from_csv(path: Path) -> Iterator[dict[str, str]]:
                         f"{path.name}, line {reader.line_num}: the {column} is a folder; it must be {wanted}"
                     )
                 row[column] = file_path.resolve().as_posix()
-            yield {key: value or "" for key, value in row.items() if key}
+            yield {key: (value or "").strip() for key, value in row.items() if key}
 
 
 def _from_folder(path: Path, alone: list[str]) -> Iterator[dict[str, str]]:
@@ -87,7 +91,9 @@ def _from_folder(path: Path, alone: list[str]) -> Iterator[dict[str, str]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(tuple(READERS))]
+    """Images; not what macOS puts beside them, nor links that lead nowhere."""
+    found = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(tuple(READERS))]
+    return [path for path in found if not path.name.startswith("._") and path.is_file()]
 
 
 def _stem(path: Path) -> str:

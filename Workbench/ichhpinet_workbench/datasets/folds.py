@@ -24,6 +24,8 @@ def with_folds(manifest: Manifest, folds: int = FOLDS, seed: int = 0) -> Manifes
     Patients are drawn set by set, so that each fold holds its share of each; a patient with more scans comes first.
     Raises InputError: fewer than 2 folds, or fewer patients than folds.
     """
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it must be 0 or more")
     patients = _patients(manifest.used)
     if folds < 2 or folds > len(patients):
         raise InputError(f"folds is {folds}; it must be 2 or more and at most {len(patients)}, the number of patients")

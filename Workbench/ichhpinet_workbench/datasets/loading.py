@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
+from ichhpinet.fileheaders import check_nifti
 from ichhpinet.itk import quiet, simpleitk
 from ichhpinet.reading import read_labels, read_volume
 from ichhpinet.volume import CTVolume
@@ -44,7 +45,8 @@ def load_entry(manifest: Manifest, entry: Entry) -> LoadedEntry:
 
 
 def mask_voxels(path: Path) -> NDArray[np.generic]:
-    """(D, H, W) values of a mask file, whatever its grid. Raises InputError where it cannot be read as 3D."""
+    """(D, H, W) values of a mask file, whatever its grid. Raises InputError where it is cut short, or not 3D."""
+    _check_whole(path)
     try:
         with quiet():
             values = simpleitk().GetArrayFromImage(simpleitk().ReadImage(str(path)))
@@ -55,6 +57,12 @@ def mask_voxels(path: Path) -> NDArray[np.generic]:
     if values.ndim != 3:
         raise InputError(f"{path.name} is {values.ndim}D {values.shape}; it must be a mask in 3D")
     return np.asarray(values)
+
+
+def _check_whole(path: Path) -> None:
+    """ITK makes zeros of what is missing. Raises InputError."""
+    if path.name.lower().endswith((".nii", ".nii.gz")) and path.exists():
+        check_nifti(path)
 
 
 def lesion_slices(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from ichhpinet.errors import InputError
 
 FORMAT = "ichhpinet manifest 1"
 NO_FOLD = -1
+HEAD_BYTES = 200  # the format stands in the first line of what we write
+NO_NAME = frozenset("/\\|")
+LONGEST_NAME = 150  # letters of a case's name, which names files
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,17 @@ class Manifest:
         return self.path(relative).resolve().as_posix()
 
     def write(self, path: Path) -> None:
-        """As JSON, beside and renamed; relative paths are made to start at its folder."""
+        """As JSON, beside and renamed; relative paths are made to start at its folder.
+
+        Raises InputError where something else than a manifest would be written over.
+        """
+        check_writable(path)
         moved = [
             replace(e, image=self._seen_from(path, e.image), mask=self._seen_from(path, e.mask)) for e in self.entries
         ]
         content = {"format": FORMAT, "seed": self.seed, "notes": list(self.notes), "cases": [asdict(e) for e in moved]}
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".writing")
+        beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
         beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
         os.replace(beside, path)
 
@@ -100,10 +107,18 @@ class Manifest:
         return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else absolute.as_posix()
 
 
+def check_writable(path: Path) -> None:
+    """Before the work. Raises InputError where `path` is a folder, or a file that is no manifest."""
+    if path.is_dir():
+        raise InputError(f"{path.name} is a folder; --out must name the manifest's file")
+    if path.exists() and b'"ichhpinet manifest' not in path.open("rb").read(HEAD_BYTES):
+        raise InputError(f"{path.name} is there already and is no manifest; --out must name another file")
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest in a file. Raises InputError: no manifest, a case twice, a patient in two folds."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError:
         raise InputError(f"{path.name} cannot be read; it must be a manifest (see ichhpinet data)") from None
     except ValueError:
@@ -113,7 +128,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         entries = tuple(_entry(row) for row in content["cases"])
         return Manifest(entries, path.parent, int(content["seed"]), tuple(map(str, content["notes"])))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path.name} is damaged: {error}; each case needs {', '.join(_needed())}") from None
 
 
@@ -130,7 +147,12 @@ def merge(manifests: Sequence[Manifest], folder: Path) -> Manifest:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    return Entry(**(row | {"kinds": tuple(row.get("kinds", ()))}))
+    entry = Entry(**(row | {"kinds": tuple(row.get("kinds", ()))}))
+    for one in fields(Entry):
+        value, wanted = getattr(entry, one.name), type(one.default) if one.default is not MISSING else str
+        if type(value) is not wanted or not all(isinstance(kind, str) for kind in entry.kinds):
+            raise TypeError(f"{one.name} is {value!r}")
+    return entry
 
 
 def _needed() -> list[str]:
@@ -142,7 +164,14 @@ def _check_cases(entries: Iterable[Entry]) -> None:
     for entry in entries:
         if entry.case in seen:
             raise InputError(f"the case {entry.case} stands in the manifest twice; each must stand once")
+        if not _can_name_a_file(entry.case):
+            raise InputError(f"the case {entry.case!r} cannot name a file; it must be a short name without slashes")
         seen.add(entry.case)
+
+
+def _can_name_a_file(case: str) -> bool:
+    """It does, in tables and folders: no path, no dots alone, nothing unseen."""
+    return 0 < len(case) <= LONGEST_NAME and case.strip(".") != "" and case.isprintable() and not set(case) & NO_NAME
 
 
 def _check_patients(entries: Iterable[Entry]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ichhpinet.errors import InputError
-from ichhpinet.volume import CTVolume
+from ichhpinet.itk import simpleitk
+from ichhpinet.volume import CTVolume, checked_spacing
 from ichhpinet.writing import write_mask, write_volume
 
 from ..phantom import generate
@@ -37,8 +38,9 @@ def synthetic_set(
     spacing_mm: (z, y, x) of all; None: thickness in turn, PIXEL_MM. Raises InputError: count below 1, or APART seeds
     without blood in them.
     """
-    if count < 1:
-        raise InputError(f"count is {count}; it must be 1 or more")
+    if count < 1 or seed < 0:
+        raise InputError(f"count is {count} and seed {seed}; they must be 1 or more and 0 or more")
+    spacing_mm = None if spacing_mm is None else checked_spacing(spacing_mm)
     entries = []
     for number in range(count):
         kinds, name = KINDS[number % len(KINDS)], f"{NAME}-{seed:03d}-{number:04d}"
@@ -46,12 +48,25 @@ def synthetic_set(
         if not (image.exists() and mask.exists()):
             spacing = spacing_mm or (THICKNESS_MM[number % len(THICKNESS_MM)], PIXEL_MM, PIXEL_MM)
             _write(image, mask, (seed * 100_000 + number) * APART, kinds, tuple(spacing))
+        elif spacing_mm is not None:
+            _check_spacing(image, spacing_mm)
         patient = f"{NAME}:{seed}-{number}"
         paths = (image.relative_to(out).as_posix(), mask.relative_to(out).as_posix())
         entries.append(Entry(name, NAME, patient, *paths, kinds=kinds))
         if progress is not None:
             progress((number + 1) / count, name)
     return Manifest(tuple(entries), out, notes=(NOTE,))
+
+
+def _check_spacing(image: Path, spacing_mm: Sequence[float]) -> None:
+    """Raises InputError where a head that is there has other voxels than those asked for."""
+    reader = simpleitk().ImageFileReader()
+    reader.SetFileName(str(image))
+    reader.ReadImageInformation()
+    found = reader.GetSpacing()[::-1]
+    if not np.allclose(found, spacing_mm, rtol=1e-3):
+        shown = " ".join(f"{step:g}" for step in found)
+        raise InputError(f"{image.name} is there with a spacing of {shown}; give that, or another folder")
 
 
 def _write(image: Path, mask: Path, seed: int, kinds: tuple[str, ...], spacing_mm: tuple[float, ...]) -> None:

@@ -32,7 +32,7 @@ class Contestant:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name) or not self.name.strip("."):
             raise InputError(f"the name {self.name!r} cannot name a file; it must be letters, digits and . + - _")
         if self.kind not in KINDS:
             raise InputError(f"{self.name} is a {self.kind!r}; it must be one of {', '.join(KINDS)}")

@@ -136,7 +136,9 @@ def _variants(study: Study, last: int) -> list[str]:
     for title, table, first, command in VARIANT_TABLES:
         rows = {line.name for line in published.lines(table)}
         mine = {method: found for method, found in study.results.items() if label(method, study.results) in rows}
-        note = f"Ours come from `ichhpinet experiment {command}`. The paper's: {published.OTHER_DATA}."
+        note = (
+            f"Ours: who is named as a variant of `ichhpinet experiment {command}`. The paper's: {published.OTHER_DATA}."
+        )
         parts += _section(title, methods_table(mine, last, table, first=first), note)
     return parts
 

@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -160,3 +161,38 @@ def test_a_patient_in_two_folds_is_refused() -> None:
     first, second = entries({"p": 2})
     with pytest.raises(InputError, match="are of one patient and lie in folds 0 and 1"):
         manifest(replace(first, fold=0), replace(second, fold=1))
+
+
+@pytest.mark.parametrize("case", ["", "..", "../../evil", "a/b", "a\\b", "a|b", "a\nb", "x" * 151])
+def test_a_case_whose_name_cannot_name_a_file_is_refused(case: str) -> None:
+    with pytest.raises(InputError, match="cannot name a file"):
+        manifest(Entry(case, "a", "a:p", "i.nii", "m.nii"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"fold": "0"}, {"fold": 1.5}, {"case": 7}, {"image": None}, {"kinds": [3]}, {"excluded": False}]
+)
+def test_a_field_of_another_type_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "m.json"
+    manifest(*entries({"p": 1})).write(file)
+    content = json.loads(file.read_text())
+    content["cases"][0] |= change
+    file.write_text(json.dumps(content), encoding="utf-8-sig")
+    with pytest.raises(InputError, match="damaged"):
+        read_manifest(file)
+
+
+def test_what_is_no_manifest_is_not_written_over(tmp_path: Path) -> None:
+    one, file, other = manifest(*entries({"p": 1})), tmp_path / "m.json", tmp_path / "ct.nii.gz"
+    one.write(file)
+    one.write(file)  # a manifest may be
+    other.write_bytes(b"voxels")
+    for path, words in ((other, "is no manifest"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError, match=words):
+            one.write(path)
+    assert other.read_bytes() == b"voxels" and sorted(p.name for p in tmp_path.iterdir()) == ["ct.nii.gz", "m.json"]
+
+
+def test_a_seed_below_0_is_refused() -> None:
+    with pytest.raises(InputError, match="seed is -1"):
+        with_folds(manifest(*entries({"p": 1, "q": 1})), 2, -1)

@@ -15,7 +15,7 @@ from ichhpinet_workbench.datasets import series
 from ichhpinet_workbench.datasets.folder import read_folder
 from ichhpinet_workbench.datasets.hemseg import convert_hemseg, read_list
 from ichhpinet_workbench.datasets.instance import read_instance
-from ichhpinet_workbench.datasets.loading import load_entry
+from ichhpinet_workbench.datasets.loading import lesion_slices, load_entry
 from ichhpinet_workbench.datasets.manifest import Manifest
 from ichhpinet_workbench.datasets.physionet import read_physionet
 from workbench.published_layouts import SHAPE, hemseg, instance, pair, physionet, write_pair
@@ -281,3 +281,29 @@ def test_a_folder_without_a_pair_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path, "own")
     with pytest.raises(InputError, match="no folder and no CSV"):
         read_folder(tmp_path / "nowhere", "own")
+
+
+def test_blanks_about_a_patients_name_do_not_make_another_patient(tmp_path: Path) -> None:
+    for name in "ab":
+        write_pair(tmp_path / f"{name}.nii.gz", tmp_path / f"{name}_mask.nii.gz", 1)
+    (tmp_path / "t.csv").write_text("image,mask,patient\na.nii.gz,a_mask.nii.gz,P01 \nb.nii.gz,b_mask.nii.gz, P01\n")
+    assert {entry.patient for entry in read_folder(tmp_path / "t.csv", "own").entries} == {"own:P01"}
+    (tmp_path / "latin.csv").write_bytes("image,mask,patient\na,b,M\xfcller\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not in UTF-8"):
+        read_folder(tmp_path / "latin.csv", "own")
+
+
+def test_a_mask_that_is_cut_short_is_refused_and_not_filled_with_nothing(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a.nii.gz", tmp_path / "m.nii.gz", 1)
+    file = tmp_path / "m.nii.gz"
+    assert lesion_slices(file) > 0
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match="cut short"):
+        lesion_slices(file)
+
+
+def test_what_macos_puts_beside_images_and_links_in_a_circle_are_no_cases(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a.nii.gz", tmp_path / "a_mask.nii.gz", 1)
+    (tmp_path / "._a.nii.gz").write_bytes(b"finder")
+    (tmp_path / "b.nii.gz").symlink_to(tmp_path / "b.nii.gz")
+    assert [entry.case for entry in read_folder(tmp_path, "own").entries] == ["own-a"]

@@ -33,3 +33,14 @@ def test_heads_are_written_once_and_the_same_seed_gives_the_same_set(
 def test_a_set_of_no_heads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="count is 0"):
         synthetic_set(tmp_path, 0)
+
+
+def test_another_spacing_in_the_same_folder_or_one_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    synthetic_set(tmp_path, 1, spacing_mm=COARSE)
+    with pytest.raises(InputError, match="with a spacing of 10 3 3"):
+        synthetic_set(tmp_path, 1, spacing_mm=(8.0, 3.0, 3.0))
+    for spacing in ((0.0, 1.0, 1.0), (-5.0, 1.0, 1.0), (float("nan"), 1.0, 1.0)):
+        with pytest.raises(InputError, match="spacing"):
+            synthetic_set(tmp_path / "other", 1, spacing_mm=spacing)
+    with pytest.raises(InputError, match="seed -1"):
+        synthetic_set(tmp_path / "other", 1, seed=-1)
