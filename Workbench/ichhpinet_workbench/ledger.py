@@ -47,12 +47,15 @@ class Ledger:
         self.known.add(key)
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """(key, value) of every line, read one at a time."""
+        """(key, value), read one line at a time; of a job that two commands did at once, the first."""
+        read: set[str] = set()
         with self._path.open(encoding="utf-8") as file:
             next(file)
             for line in file:
                 key, value = json.loads(line)
-                yield key, value
+                if key not in read:
+                    read.add(key)
+                    yield key, value
 
     def _setup(self) -> Any:
         with self._path.open(encoding="utf-8") as file:

@@ -92,6 +92,14 @@ def test_a_ledger_goes_on_after_a_kill_in_the_middle_of_a_line(tmp_path: Path) -
     assert math.isnan(rows["a"]["dice"]) and rows["a"]["hd"] == math.inf and rows["c"] == 3
 
 
+def test_a_job_that_two_commands_did_at_once_counts_once(tmp_path: Path) -> None:
+    one, other = Ledger(tmp_path / "a.jsonl", {}), Ledger(tmp_path / "a.jsonl", {})
+    one.append("a", 1)
+    other.append("a", 2)
+    other.append("b", 3)
+    assert list(Ledger(tmp_path / "a.jsonl", {})) == [("a", 1), ("b", 3)]
+
+
 @pytest.mark.parametrize("left", ["", '{"se', '{"setup": {"rounds": 8}}'])
 def test_a_ledger_whose_first_line_was_cut_by_a_kill_begins_anew(tmp_path: Path, left: str) -> None:
     path = tmp_path / "a.jsonl"

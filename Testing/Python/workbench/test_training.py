@@ -523,15 +523,32 @@ def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pyt
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
 
     def killed(*_: Any) -> Any:
-        raise KeyboardInterrupt
+        raise SystemExit
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "round_loss", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             trainer.run(1)
     resumed = Trainer(TOY, tmp_path)
     assert resumed.step == 0
     assert same(dict(resumed.network.state_dict()), before)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_run_that_is_stopped_by_hand_is_saved_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(TOY, tmp_path)
+    learn = trainer._train_round
+
+    def until_ctrl_c(*given: Any) -> Any:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        return learn(*given)
+
+    monkeypatch.setattr(trainer, "_train_round", until_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(9)
+    resumed = Trainer(TOY, tmp_path)
+    assert resumed.step == 3 and same(dict(resumed.network.state_dict()), dict(trainer.network.state_dict()))
 
 
 @pytest.mark.usefixtures("toys")

@@ -136,6 +136,9 @@ class Trainer:
         last = self.step + steps if steps is not None else None
         try:
             self._loop(pool, rng, last)
+        except KeyboardInterrupt:  # Ctrl+C
+            self.save()
+            raise
         finally:
             pool.close()
         self.validate()
