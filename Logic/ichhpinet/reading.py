@@ -92,9 +92,14 @@ def read_labels(path: str | os.PathLike[str], volume: CTVolume) -> NDArray[np.ui
     if difference:
         raise InputError(f"{path.name} is on another grid than the CT: {difference}")
     values = found.values
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 255 and (values % 1 == 0).all()):
+    if not are_labels(values):
         raise InputError(f"{path.name} does not hold labels; every value must be a whole number from 0 to 255")
     return values.astype(np.uint8)
+
+
+def are_labels(values: NDArray[Any]) -> bool:
+    """Whether all are whole numbers from 0 to 255."""
+    return bool(np.isfinite(values).all() and values.min() >= 0 and values.max() <= 255 and (values % 1 == 0).all())
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     """Measure what is not in the folder yet, then write the tables of everything asked for."""
     from ichhpinet.errors import InputError
 
+    from .alone import alone_in
     from .bar import Bar
     from .evaluate import Contestant, Setup, evaluate
     from .report import markdown
@@ -87,16 +88,17 @@ def _run_validation(arguments: argparse.Namespace) -> int:
             identity += f" on head CT {real_head_ct(arguments.head_ct).digest()[:12]}"
         rounds = arguments.rounds if method == NETWORK else min(arguments.rounds, peer_rounds)
         contestants[method] = Contestant(predictor, file, Setup(rounds, reader, identity))
-    for one in contestants.values():  # not before all that was asked for is there
-        if arguments.again:
-            one.file.unlink(missing_ok=True)
-    with Bar("evaluate") as bar:
-        results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
-    if NETWORK in results:
-        with Bar("gallery") as bar:
-            _draw_failures(results[NETWORK], cases, arguments, bar)
-    text = markdown(results)
-    (arguments.out / "validation.md").write_text(text, encoding="utf-8")
+    with alone_in(arguments.out):
+        for one in contestants.values():  # not before all that was asked for is there
+            if arguments.again:
+                one.file.unlink(missing_ok=True)
+        with Bar("evaluate") as bar:
+            results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
+        if NETWORK in results:
+            with Bar("gallery") as bar:
+                _draw_failures(results[NETWORK], cases, arguments, bar)
+        text = markdown(results)
+        (arguments.out / "validation.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return 0
 

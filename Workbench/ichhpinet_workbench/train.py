@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train as asked; each folder's last checkpoint is taken up if there is one. Everything is checked first."""
     import torch
 
+    from .alone import alone_in
     from .training.engine import launched
     from .training.plan import check_resumes
 
@@ -81,8 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     for folder, supply in runs:
         check_resumes(plan.recipe, folder, supply, start)
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)
-    for folder, supply in runs:
-        train(plan, folder, supply, engine, arguments.steps)
+    with alone_in(arguments.out) if engine.is_first else nullcontext():
+        for folder, supply in runs:
+            train(plan, folder, supply, engine, arguments.steps)
     return 0
 
 

@@ -17,8 +17,10 @@ import torch
 from ichhpinet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, ModelConfig
+from ichhpinet.reading import read_volume
 from ichhpinet_workbench import train as command
-from ichhpinet_workbench.datasets import Manifest
+from ichhpinet_workbench.alone import alone_in
+from ichhpinet_workbench.datasets import Manifest, heads
 from ichhpinet_workbench.datasets.folds import learned_from, with_folds
 from ichhpinet_workbench.datasets.heads import HeadPool, MixedPool, head_path, load_head, prepare
 from ichhpinet_workbench.peers.session import read_peer
@@ -136,13 +138,15 @@ def test_rows_of_steps_that_a_kill_lost_are_taken_off(tmp_path: Path) -> None:
     cut_rows(path, 0)
 
 
-def test_no_case_of_a_fold_is_seen_in_its_training_and_choosing(tmp_path: Path) -> None:
+def test_no_case_of_a_fold_is_seen_in_its_training_and_choosing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = tiny_set(tmp_path, 8, 2)
     supply = ManifestSupply(manifest, 0, tmp_path / "cache")
-    seen = {path.name.rsplit("-", 1)[0] for path in supply.crops(TOY, TINY, 0)._paths}  # type: ignore[attr-defined]
-    before = set((tmp_path / "cache").glob("*"))
+    seen, read = supply.crops(TOY, TINY, 0)._paths, []  # type: ignore[attr-defined]
+    monkeypatch.setattr(heads, "load_head", lambda path: read.append(path) or load_head(path))
     supply.selection(TINY)
-    chosen = {path.name.rsplit("-", 1)[0] for path in set((tmp_path / "cache").glob("*")) - before}
+    seen, chosen = ({path.name.rsplit("-", 1)[0] for path in paths} for paths in (seen, read))
     held_out = {entry.case for entry in manifest.test(0)}
     assert seen and chosen and not seen & chosen and not (seen | chosen) & held_out
 
@@ -205,6 +209,27 @@ def test_a_run_does_not_go_on_with_a_manifest_that_was_split_anew(tmp_path: Path
         run(*line)
 
 
+def test_weights_know_the_cts_they_learned_from_and_pass_them_on(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 4, 2)
+    digests = [{read_volume(manifest.path(e.image)).digest() for e in manifest.test(fold)} for fold in (0, 1)]
+    run("--out", tmp_path / "one", "--manifest", tmp_path / "manifest.json", "--folds", 0, *SMALL)
+    weights = tmp_path / "one" / "fold-0" / "weights.pt"
+    assert set(load_checkpoint(weights).training["cts"]) == digests[1]
+    other = tiny_set(tmp_path / "more", 6, 2, name="more")
+    line = ("--manifest", tmp_path / "more" / "manifest.json", "--folds", 0, "--start", weights, *SMALL)
+    run("--out", tmp_path / "two", *line)
+    learned = set(load_checkpoint(tmp_path / "two" / "fold-0" / "weights.pt").training["cts"])
+    assert learned == digests[1] | {read_volume(other.path(e.image)).digest() for e in other.training(0)}
+
+
+def test_two_runs_in_one_folder_do_not_mix(tmp_path: Path) -> None:
+    tiny_set(tmp_path, 4, 2)
+    line = ("--out", tmp_path / "run", "--manifest", tmp_path / "manifest.json", "--folds", 0, *SMALL)
+    with alone_in(tmp_path / "run"), pytest.raises(InputError, match="another command is at work in run"):
+        run(*line)
+    assert run(*line) == 0
+
+
 def test_snapshots_are_kept_over_the_run(tmp_path: Path) -> None:
     tiny_set(tmp_path, 4, 2)
     line = ("--manifest", tmp_path / "manifest.json", "--folds", 0, "--snapshots", 2)
@@ -245,7 +270,7 @@ def test_the_others_wait_for_days_while_the_first_process_trains_alone(monkeypat
 
 def test_a_selection_of_heads_without_blood_counts_finding_nothing_as_right(tmp_path: Path) -> None:
     manifest: Manifest = tiny_set(tmp_path, 0, 2, clean=2)
-    heads = [load_head(path) for path in prepare(manifest, manifest.used, TINY, tmp_path / "cache")]
+    prepared = [load_head(path) for path in prepare(manifest, manifest.used, TINY, tmp_path / "cache")]
 
     class Silent(torch.nn.Module):
         def encode(self, image: torch.Tensor) -> None:
@@ -254,7 +279,7 @@ def test_a_selection_of_heads_without_blood_counts_finding_nothing_as_right(tmp_
         def forward(self, inputs: Any, features: Any, memory: Any) -> Any:
             return argparse.Namespace(logits=torch.full_like(inputs.image, -9.0), memory=memory)
 
-    scores = Selection.of_heads(heads).score(Silent(), torch.device("cpu"))  # type: ignore[arg-type]
+    scores = Selection.of_heads(prepared).score(Silent(), torch.device("cpu"))  # type: ignore[arg-type]
     assert scores["score"] == 1.0
 
 

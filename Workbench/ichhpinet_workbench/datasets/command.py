@@ -109,12 +109,13 @@ def _run_physionet(arguments: argparse.Namespace) -> int:
 
 
 def _run_hemseg(arguments: argparse.Namespace) -> int:
+    from ..alone import alone_in
     from ..bar import Bar
     from .hemseg import convert_hemseg
 
     _check_folds(arguments.folds)
     places = (arguments.list, arguments.labels, arguments.rsna, arguments.out)
-    with Bar("convert") as bar:
+    with alone_in(arguments.out), Bar("convert") as bar:
         manifest = convert_hemseg(arguments.name, *places, workers=arguments.workers, progress=bar)
     arguments.out = arguments.out / "manifest.json"
     return _write(arguments, manifest)
@@ -133,11 +134,12 @@ def _run_folder(arguments: argparse.Namespace) -> int:
 
 
 def _run_synthetic(arguments: argparse.Namespace) -> int:
+    from ..alone import alone_in
     from ..bar import Bar
     from .synthetic import synthetic_set
 
     _check_folds(arguments.folds, arguments.count)
-    with Bar("synthetic") as bar:
+    with alone_in(arguments.out), Bar("synthetic") as bar:
         manifest = synthetic_set(
             arguments.out, arguments.count, arguments.seed, spacing_mm=arguments.spacing, progress=bar
         )
@@ -158,14 +160,18 @@ def _run_merge(arguments: argparse.Namespace) -> int:
 
 
 def _run_check(arguments: argparse.Namespace) -> int:
+    from ..alone import alone_in
     from ..bar import Bar
     from .integrity import check
     from .manifest import read_manifest
 
     manifest = read_manifest(arguments.manifest)
-    with Bar("check") as bar:
-        _, checked = check(manifest, arguments.out, workers=arguments.workers, mend=arguments.mend_grids, progress=bar)
-    checked.write(arguments.out / "manifest.json")
+    with alone_in(arguments.out):
+        with Bar("check") as bar:
+            _, checked = check(
+                manifest, arguments.out, workers=arguments.workers, mend=arguments.mend_grids, progress=bar
+            )
+        checked.write(arguments.out / "manifest.json")
     sys.stdout.write((arguments.out / "integrity.md").read_text(encoding="utf-8"))
     return 0
 

@@ -23,6 +23,8 @@ from .manifest import Entry, Manifest
 
 logger = logging.getLogger(__name__)
 
+HEADS_VERSION = 2  # raised whenever a prepared head holds something else
+
 
 def prepare(manifest: Manifest, entries: Sequence[Entry], config: Any, cache: Path) -> list[Path]:
     """The cache's files of these cases; those that are not there yet are made, with a bar. Resumes where it stopped.
@@ -34,28 +36,30 @@ def prepare(manifest: Manifest, entries: Sequence[Entry], config: Any, cache: Pa
     if waiting:
         with Bar("prepare") as bar:
             for number, (entry, path) in enumerate(waiting):
-                _keep(path, make_head(manifest, entry, config))
+                _keep(path, *make_head(manifest, entry, config))
                 bar((number + 1) / len(waiting), entry.case)
     return paths
 
 
-def make_head(manifest: Manifest, entry: Entry, config: Any) -> Head:
-    """A case on the working grid, as the engine will see it."""
+def make_head(manifest: Manifest, entry: Entry, config: Any) -> tuple[Head, str]:
+    """A case on the working grid, as the engine will see it, and the digest of its CT."""
     loaded = load_entry(manifest, entry)
     grid = working_grid(loaded.volume, config.pixel_mm, config.min_slice_mm)
     hu = grid.to_working(np.clip(loaded.volume.hu, AIR_HU, BONE_HU), outside=AIR_HU)
     blood = grid.to_working(loaded.truth)
-    return Head(hu.numpy().astype(np.float16), blood.numpy().astype(np.float16), grid.spacing_mm)
+    head = Head(hu.numpy().astype(np.float16), blood.numpy().astype(np.float16), grid.spacing_mm)
+    return head, loaded.volume.digest()
 
 
 def head_path(manifest: Manifest, entry: Entry, config: Any, cache: Path) -> Path:
     """Named by everything that changes what is in it. Raises InputError where the image or mask is not there."""
-    stamps = [str(PREPROCESSING_VERSION), f"{config.pixel_mm}", f"{config.min_slice_mm}", str(entry.by_index)]
+    stamps = [f"{HEADS_VERSION} {PREPROCESSING_VERSION}", f"{config.pixel_mm}", f"{config.min_slice_mm}"]
     for part in (entry.image, entry.mask):
         path = manifest.path(part)
         if not path.exists():
             raise InputError(f"{path.name} of {entry.case} does not exist; the manifest must name files that do")
-        stamps += [str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns)]
+        stamps.append(str(path.resolve()))
+    stamps.append(manifest.stamp(entry))
     digest = hashlib.sha256("|".join(stamps).encode()).hexdigest()[:12]
     return cache / f"{entry.case}-{digest}.npz"
 
@@ -65,6 +69,12 @@ def load_head(path: Path) -> Head:
     with np.load(path) as stored:
         z, y, x = (float(step) for step in stored["spacing_mm"])
         return Head(stored["hu"], stored["blood"], (z, y, x))
+
+
+def ct_digest(path: Path) -> str:
+    """Of the CT that a head was prepared from, as `CTVolume.digest` gives it."""
+    with np.load(path) as stored:
+        return str(stored["ct"])
 
 
 class HeadPool:
@@ -126,10 +136,10 @@ class MixedPool:
         self._second.close()
 
 
-def _keep(path: Path, head: Head) -> None:
+def _keep(path: Path, head: Head, ct: str) -> None:
     """Beside and renamed: a stopped run leaves no half file, and two runs may share a cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     with beside.open("wb") as file:
-        np.savez_compressed(file, hu=head.hu, blood=head.blood, spacing_mm=np.array(head.spacing_mm))
+        np.savez_compressed(file, hu=head.hu, blood=head.blood, spacing_mm=np.array(head.spacing_mm), ct=np.array(ct))
     beside.replace(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 
 from ichhpinet.errors import InputError
-from ichhpinet.reading import read_labels, read_volume
+from ichhpinet.reading import are_labels, read_labels, read_volume
 from ichhpinet.volume import CTVolume
 
 from ..ledger import Ledger, plain
 from ..parallel import each
 from ..regions import Bool, components
 from .loading import BRAIN_HU, mask_voxels
-from .manifest import Entry, Manifest
+from .manifest import NO_FOLD, Entry, Manifest
 
 CHECKS_VERSION = 2
 LESION_HU = (20.0, 110.0)  # median HU of a lesion mask on blood; outside, the mask lies on something else
 BRAIN_MEDIAN_HU = (15.0, 50.0)  # of all voxels of 5-60 HU
 SLICE_MM, PIXEL_MM = (0.3, 12.0), (0.2, 1.5)
 LARGEST_ML = 300.0
+OURS = "check: "  # begins the reason of what is excluded here, and of nothing else
 LEAST_OVERLAP = 0.5  # of a mask with the head
 COLUMNS = (
     "case dataset shape spacing_mm lesion_slices lesion_ml components lesion_hu brain_hu values verdict findings"
@@ -46,8 +47,9 @@ def check(
 ) -> tuple[list[Row], Manifest]:
     """Check every case that `out` does not know yet; write integrity.csv and integrity.md; the manifest it gives.
 
-    In that manifest, what cannot be used is excluded with the reason. mend: where image and mask have the same size
-    and their headers disagree, the case is used `by_index` instead.
+    In that manifest, what cannot be used is excluded with the reason, and what an earlier check excluded is used again
+    once nothing is wrong with it. mend: where image and mask have the same size and their headers disagree, the case is
+    used `by_index` instead.
     """
     ledger = Ledger(out / "integrity.jsonl", {"version": CHECKS_VERSION})
     waiting = [e for e in manifest.entries if _key(manifest, e) not in ledger.known]
@@ -58,8 +60,8 @@ def check(
             progress((number + 1) / len(waiting), job.entry.case)
     found = dict(ledger)
     rows = [found[_key(manifest, entry)] for entry in manifest.entries]
-    _mark_twins(rows)
-    changed = tuple(_judged(entry, row, mend) for entry, row in zip(manifest.entries, rows, strict=True))
+    judged = [_judged(entry, row, mend) for entry, row in zip(manifest.entries, rows, strict=True)]
+    changed = tuple(_without_twins(_with_folds(judged, manifest.entries, rows), rows))
     _write_csv(out / "integrity.csv", rows)
     (out / "integrity.md").write_text(report(rows, changed), encoding="utf-8")
     return rows, replace(manifest, entries=changed)
@@ -80,6 +82,8 @@ def check_case(job: _Job) -> Row:
     except InputError as error:
         return row | {"findings": [*findings, f"fault: the mask: {error}"]}
     row["mismatch"], fault = _mismatch(job, volume)
+    if row["mismatch"] and not are_labels(values):
+        fault = "its values are no labels; every one must be a whole number from 0 to 255"
     findings += [f"fault: the mask: {fault}"] if fault else []
     if values.shape != volume.shape:
         return row | {"findings": [*findings, f"fault: the mask is {values.shape}; the CT is {volume.shape}"]}
@@ -167,28 +171,43 @@ def _mismatch(job: _Job, volume: CTVolume) -> tuple[str, str]:
 
 
 def _judged(entry: Entry, row: Row, mend: bool) -> Entry:
-    """The entry as it may be used."""
+    """The entry as it may be used, of itself."""
     faults = [text for text in row["findings"] if text.startswith("fault")]
     same_size = bool(row["mismatch"]) and not row["mismatch"].startswith("its size")
     if same_size and mend and not faults:
-        return replace(entry, by_index=True)
-    if same_size and not entry.by_index:
+        entry = replace(entry, by_index=True)
+    elif same_size and not entry.by_index:
         text = f"fault: image and mask are on two grids: {row['mismatch']} (--mend-grids takes them voxel by voxel)"
         row["findings"] = [*row["findings"], text]
         faults.append(text)
-    return replace(entry, excluded=faults[0].removeprefix("fault: ")) if faults and not entry.excluded else entry
+    if entry.excluded and not entry.excluded.startswith(OURS):
+        return entry
+    return replace(entry, excluded=OURS + faults[0].removeprefix("fault: ") if faults else "")
 
 
-def _mark_twins(rows: Sequence[Row]) -> None:
-    """The same image under two patients would sit on both sides of a split."""
-    owners: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if "digest" in row:
-            owners[row["digest"]].append(row)
-    for twins in owners.values():
-        for row in twins[1:]:
-            if row["patient"] != twins[0]["patient"]:
-                row["findings"] = [*row["findings"], f"fault: the CT is also {twins[0]['case']}, of another patient"]
+def _with_folds(judged: Sequence[Entry], before: Sequence[Entry], rows: Sequence[Row]) -> list[Entry]:
+    """What is used again after a split that left it out: in its patient's fold, or in none until the next split."""
+    folds = {entry.patient: entry.fold for entry in before if not entry.excluded and entry.fold != NO_FOLD}
+    found = []
+    for entry, old, row in zip(judged, before, rows, strict=True):
+        if folds and old.excluded and not entry.excluded and entry.fold != folds.get(entry.patient, entry.fold):
+            entry = replace(entry, fold=folds[entry.patient])
+        if folds and not entry.excluded and entry.fold == NO_FOLD:
+            row["findings"] = [*row["findings"], "note: in no fold; split the manifest anew (ichhpinet data split)"]
+        found.append(entry)
+    return found
+
+
+def _without_twins(entries: Sequence[Entry], rows: Sequence[Row]) -> Iterator[Entry]:
+    """Of one image under several patients, which would sit on both sides of a split, the first that can be used."""
+    first: dict[str, Entry] = {}
+    for entry, row in zip(entries, rows, strict=True):
+        twin = entry if entry.excluded else first.setdefault(row["digest"], entry)
+        if twin.patient != entry.patient:
+            text = f"the CT is also {twin.case}, of another patient"
+            row["findings"] = [*row["findings"], f"fault: {text}"]
+            entry = replace(entry, excluded=OURS + text)
+        yield entry
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -213,11 +232,7 @@ def _kind(text: str) -> str:
 
 def _key(manifest: Manifest, entry: Entry) -> str:
     """Changes with either file, so that a mended file is checked again."""
-    stamps = []
-    for part in (entry.image, entry.mask):
-        path = manifest.path(part)
-        stamps.append(f"{path.stat().st_size}-{path.stat().st_mtime_ns}" if path.exists() else "none")
-    return " ".join([entry.case, *stamps])
+    return f"{entry.case} {manifest.stamp(entry)}"
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:

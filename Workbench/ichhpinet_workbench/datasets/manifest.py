@@ -82,6 +82,14 @@ class Manifest:
         """Where an entry's file lies."""
         return self.folder / relative
 
+    def stamp(self, entry: Entry) -> str:
+        """Changes with either file of a case, and with how they are read: what was made of others is made again."""
+        parts = ["by index"] if entry.by_index else []
+        for part in (entry.image, entry.mask):
+            path = self.path(part)
+            parts.append(f"{path.stat().st_size}-{path.stat().st_mtime_ns}" if path.exists() else "none")
+        return " ".join(parts)
+
     def absolute(self, relative: str) -> str:
         """The same, wherever the manifest is written to."""
         return self.path(relative).resolve().as_posix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, judge and report; goes on where it was stopped."""
     import torch
 
+    from ..alone import alone_in
     from ..bar import Bar
     from ..study.contestants import CLASSIC, Contestant
     from ..study.runner import Rules
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = experiment_named(arguments.name)
     _ = setting.manifest  # refused now if there is none
     engine = launched(plan.device, plan.precision, plan.devices, plan.nodes)
-    with Bar(arguments.name) as bar:
+    with alone_in(arguments.out) if engine.is_first else nullcontext(), Bar(arguments.name) as bar:
         path: Path = run_experiment(experiment, setting, engine, bar)
     if engine.is_first:
         sys.stdout.write(path.read_text(encoding="utf-8"))

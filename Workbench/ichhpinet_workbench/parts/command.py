@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ichhpinet.predictor import RULES_VERSION
     from ichhpinet.resources import bundled_weights
 
+    from ..alone import alone_in
     from ..bar import Bar
     from ..evaluate import Contestant, Setup, evaluate
     from ..report import dice_table, effect_table
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             Reduced(checkpoint, arguments.device, name), arguments.out / f"{name}.csv", setup
         )
     cases = validation_cases()[: arguments.cases]
-    with Bar("parts") as bar:
+    with alone_in(arguments.out), Bar("parts") as bar:
         results = evaluate(contestants, cases, lambda case: load(case, arguments.cache, arguments.head_ct), bar)
     shown = {PARTS[name].shown: rows for name, rows in results.items()}
     text = f"# What each part brings: {len(cases)} validation cases\n\n{dice_table(shown)}\n{effect_table(shown)}"

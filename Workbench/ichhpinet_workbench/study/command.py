@@ -7,6 +7,7 @@ import sys
 
 from ichhpinet.errors import InputError
 
+from ..alone import alone_in
 from ..bar import Bar
 from ..datasets.manifest import NO_FOLD, read_manifest
 from ..robot import HANDS
@@ -29,13 +30,13 @@ def run_study(arguments: argparse.Namespace) -> int:
     _check(arguments, [one.name for one in contestants], reference, {entry.case for entry in manifest.used})
     for fold in arguments.folds or ():
         manifest.test(fold)
-    with Bar("evaluate") as bar:
-        results = evaluate(
-            manifest, contestants, arguments.out, rules, folds=arguments.folds, workers=arguments.workers, progress=bar
-        )
-    costs = costs_of(contestants, (arguments.folds or manifest.folds or (NO_FOLD,))[0])
-    study = Study(manifest, results, arguments.out, reference, costs, frozenset(arguments.samples))
-    sys.stdout.write(write_report(study).read_text(encoding="utf-8"))
+    out, folds = arguments.out, arguments.folds
+    with alone_in(out):
+        with Bar("evaluate") as bar:
+            results = evaluate(manifest, contestants, out, rules, folds=folds, workers=arguments.workers, progress=bar)
+        costs = costs_of(contestants, (folds or manifest.folds or (NO_FOLD,))[0])
+        study = Study(manifest, results, out, reference, costs, frozenset(arguments.samples))
+        sys.stdout.write(write_report(study).read_text(encoding="utf-8"))
     return 0
 
 

@@ -1,10 +1,12 @@
-"""Nobody is judged on what he learned from: the weights' training record against the manifest's folds."""
+"""Nobody is judged on what he learned from: the weights' training record against the folds, and against each CT."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ichhpinet.errors import InputError
+from ichhpinet.volume import CTVolume
 
 from ..datasets.folds import trained_without
 from ..datasets.manifest import Manifest
@@ -15,7 +17,7 @@ from .contestants import WEIGHTS, Contestant, weights_path
 def check_held_out(one: Contestant, manifest: Manifest, folds: Iterable[int]) -> None:
     """Raises InputError where weights that were trained on this manifest are to be judged on a fold of their training.
 
-    Weights of another manifest, or of this one before it was split anew, are not known here: of them nothing is said.
+    Weights of another manifest, or of this one before it was split anew, are found CT by CT (`check_not_learned`).
     """
     if one.kind != WEIGHTS:
         return
@@ -30,3 +32,19 @@ def check_held_out(one: Contestant, manifest: Manifest, folds: Iterable[int]) ->
                 f"{one.name}: the weights for fold {fold} were trained without fold {held_out} and have learned from "
                 f"fold {fold}; write {{fold}} in their path, or judge --folds {held_out}"
             )
+
+
+def check_not_learned(one: Contestant, fold: int, volume: CTVolume) -> None:
+    """Raises InputError where the weights that would judge this fold's case have learned from its CT.
+
+    Whatever the file's name, its folder, its manifest and its fold are now; the CT's values and grid tell.
+    """
+    if one.kind == WEIGHTS and volume.digest() in _cts(one.source_of(fold)):
+        raise InputError(
+            f"the weights of {one.name} have learned from this CT; it must be held out from their training"
+        )
+
+
+@lru_cache(maxsize=8)
+def _cts(source: str) -> frozenset[str]:
+    return frozenset(training_record(weights_path(source)).get("cts", ()))

@@ -24,7 +24,7 @@ from ..regions import Bool
 from ..rounds import Reader, play
 from .contestants import Contestant
 from .failures import Failure, keep_failures
-from .held_out import check_held_out
+from .held_out import check_held_out, check_not_learned
 from .scores import scores
 
 STUDY_VERSION = 1  # raised whenever the same mask would be scored otherwise
@@ -83,7 +83,7 @@ def evaluate(
     entries = [entry for entry in manifest.used if folds is None or entry.fold in folds]
     entries.sort(key=lambda entry: entry.fold)  # so that each fold's weights are read once a process
     bare = replace(manifest, entries=())
-    wanted = {job_key(entry) for entry in entries}
+    wanted = {job_key(manifest, entry) for entry in entries}
     results: dict[str, list[Row]] = {}
     failed: list[Failure] = []
     who = [one.identities(entry.fold for entry in entries) for one in contestants]
@@ -93,13 +93,13 @@ def evaluate(
     for ledger, identities in zip(ledgers, who, strict=True):
         agree_who(ledger, identities)
     for number, (one, ledger) in enumerate(zip(contestants, ledgers, strict=True)):
-        jobs = [Job(one, bare, entry, rules, out) for entry in entries if job_key(entry) not in ledger.known]
+        jobs = [Job(one, bare, entry, rules, out) for entry in entries if job_key(manifest, entry) not in ledger.known]
         failures: list[Failure] = []
         for done, (job, rows) in enumerate(each(judge_or_say_why, jobs, workers)):
             if isinstance(rows, str):
                 failures.append(Failure(one.name, job.entry.case, rows))
             else:
-                ledger.append(job_key(job.entry), rows)
+                ledger.append(job_key(bare, job.entry), rows)
             if progress is not None:
                 progress((number + (done + 1) / len(jobs)) / len(contestants), f"{one.name}: {job.entry.case}")
         results[one.name] = [row for key, rows in ledger if key in wanted for row in rows]
@@ -110,9 +110,12 @@ def evaluate(
     return results
 
 
-def job_key(entry: Entry) -> str:
-    """Of an entry in a ledger. With its fold: after another split other weights judge the case."""
-    return f"{entry.fold} {entry.case}"
+def job_key(manifest: Manifest, entry: Entry) -> str:
+    """Of an entry in a ledger. With its fold: after another split other weights judge the case.
+
+    And with the stamp of its files: a corrected mask is judged anew.
+    """
+    return f"{entry.fold} {entry.case} {manifest.stamp(entry)}"
 
 
 def agree_who(ledger: Ledger, identities: Mapping[str, str]) -> None:
@@ -139,6 +142,7 @@ def judge_or_say_why(job: Job) -> list[Row] | str:
 def judge(job: Job) -> list[Row]:
     """All rows of one case; its last mask is kept for the sheets."""
     loaded = load_entry(job.manifest, job.entry)
+    check_not_learned(job.contestant, job.entry.fold, loaded.volume)
     session = job.contestant.predictor(job.entry.fold, job.rules.device).open(loaded.volume)
     about = {
         "case": job.entry.case,

@@ -31,6 +31,7 @@ def export(folder: Path, path: Path, *, temperature: float = 1.0) -> str:
     record = {
         "data": run.get("data", SYNTHETIC),
         "learned_from": run.get("learned_from", ""),
+        "cts": run.get("cts", []),
         "started_from": run.get("started_from", ""),
         "recipe": run["recipe"],
         "steps": best["step"],

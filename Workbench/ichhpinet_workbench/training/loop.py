@@ -78,6 +78,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.parts = 0
+        self.cts = frozenset() if start is None else start.cts
         self.best: dict[str, Any] = {"score": -1.0}
         self._validate_every = validate_minutes * 60
         self._selection: Selection | None = None
@@ -95,6 +96,7 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.parts, self.best = (state[k] for k in ("step", "seconds", "parts", "best"))
+        self.cts |= set(state.get("cts", ()))
         before = Recipe.from_dict(state["recipe"])
         if (before.minutes, before.steps) != (self.recipe.minutes, self.recipe.steps):
             self._drop_later_snapshots()
@@ -116,7 +118,7 @@ class Trainer:
         modules = {"network": self.network, "averaged": self.averaged, "optimizer": self.optimizer}
         state = {name: module.state_dict() for name, module in modules.items()}
         about = {"recipe": self.recipe.to_dict(), "model": self.config.to_dict(), "data": self.supply.about}
-        about["learned_from"] = learned(self.supply, self._start)
+        about |= {"learned_from": learned(self.supply, self._start), "cts": sorted(self.cts)}
         if self._start is not None:
             about["started_from"] = self._start.digest
             about["data"] += f"; started from weights trained on: {self._start.data}"
@@ -132,6 +134,7 @@ class Trainer:
             self.engine.wait()
         pool = self.supply.crops(self.recipe, self.config, first_seed)
         if self.engine.is_first:
+            self.cts |= self.supply.digests(self.config)
             self.engine.wait()
         last = self.step + steps if steps is not None else None
         try:

@@ -20,12 +20,16 @@ SMALL_HEADS = ("boundary.", "correction.")  # of the network: what their weights
 
 @dataclass(frozen=True)
 class Start:
-    """Weights, the SHA-256 of their file, and what their training record says they have seen."""
+    """Weights, the SHA-256 of their file, and what their training record says they have seen.
+
+    cts: digests of the CTs they have learned from, or were chosen by.
+    """
 
     weights: Mapping[str, Tensor]
     digest: str
     data: str
     learned_from: str
+    cts: frozenset[str] = frozenset()
 
 
 def read_start(path: Path, recipe: Recipe) -> Start:
@@ -44,7 +48,8 @@ def read_start(path: Path, recipe: Recipe) -> Start:
             f"'{recipe.model}' with its switches"
         ) from None
     record = checkpoint.training
-    return Start(weights, checkpoint.digest, str(record.get("data", "unknown")), str(record.get("learned_from", "")))
+    data, learned_from = str(record.get("data", "unknown")), str(record.get("learned_from", ""))
+    return Start(weights, checkpoint.digest, data, learned_from, frozenset(record.get("cts", ())))
 
 
 def _with_heads(weights: Mapping[str, Tensor], recipe: Recipe) -> Mapping[str, Tensor]:

@@ -46,6 +46,9 @@ class Supply(Protocol):
     def selection(self, config: Any) -> Selection:
         """Cases by which the best weights are chosen."""
 
+    def digests(self, config: Any) -> frozenset[str]:
+        """Of the CTs that are learned from or chosen by, as `CTVolume.digest` gives them; none of synthetic heads."""
+
 
 @dataclass(frozen=True)
 class SyntheticSupply:
@@ -63,6 +66,10 @@ class SyntheticSupply:
     def selection(self, config: Any) -> Selection:
         """Heads of the validation family."""
         return Selection.of(config)
+
+    def digests(self, config: Any) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,21 +98,31 @@ class ManifestSupply:
 
     def crops(self, recipe: Recipe, config: Any, first_seed: int) -> Crops:
         """The prepared heads of the training patients, mixed with synthetic ones where they have a share."""
-        from ..datasets.folds import set_aside
-        from ..datasets.heads import HeadPool, MixedPool, prepare
+        from ..datasets.heads import HeadPool, MixedPool
 
-        train, _ = set_aside(self.manifest.training(self.fold), self.manifest.seed)
         alone = recipe.model in BRAIN_ALONE
-        own = HeadPool(prepare(self.manifest, train, config, self.cache), recipe.pool, alone)
+        own = HeadPool(self._prepared(config)[0], recipe.pool, alone)
         if not self.synthetic_share:
             return own
         return MixedPool(own, SyntheticSupply().crops(recipe, config, first_seed), self.synthetic_share)
 
     def selection(self, config: Any) -> Selection:
         """Patients of the training folds who are not trained on."""
-        from ..datasets.folds import set_aside
-        from ..datasets.heads import load_head, prepare
+        from ..datasets.heads import load_head
 
-        _, chosen = set_aside(self.manifest.training(self.fold), self.manifest.seed)
-        chosen = chosen[:MOST_SELECTION_CASES]
-        return Selection.of_heads([load_head(path) for path in prepare(self.manifest, chosen, config, self.cache)])
+        return Selection.of_heads([load_head(path) for path in self._prepared(config)[1]])
+
+    def digests(self, config: Any) -> frozenset[str]:
+        """Read from the prepared heads."""
+        from ..datasets.heads import ct_digest
+
+        return frozenset(ct_digest(path) for paths in self._prepared(config) for path in paths)
+
+    def _prepared(self, config: Any) -> tuple[list[Path], list[Path]]:
+        """The cache's files of the heads to train on, and of those to choose by; made where they are not there yet."""
+        from ..datasets.folds import set_aside
+        from ..datasets.heads import prepare
+
+        train, chosen = set_aside(self.manifest.training(self.fold), self.manifest.seed)
+        paths = prepare(self.manifest, [*train, *chosen[:MOST_SELECTION_CASES]], config, self.cache)
+        return paths[: len(train)], paths[len(train) :]

@@ -22,7 +22,7 @@ from ..peers.session import PeerPredictor, read_peer
 from ..probe import ProbedPredictor, Seen
 from ..rounds import Reader, play
 from ..study.contestants import Contestant, weights_path
-from ..study.held_out import check_held_out
+from ..study.held_out import check_held_out, check_not_learned
 from ..study.runner import agree_who, case_seed, job_key
 from .gain import ORACLE, RANDOM, gains, slice_by_chance, slice_by_map, slice_by_oracle
 from .maps import Map, peer_maps, uncertainty_maps
@@ -93,18 +93,21 @@ def measure(
     ledger = Ledger(out / f"uncertainty-{weights.name}.jsonl", setup)
     agree_who(ledger, who)
     bare = replace(manifest, entries=())
-    jobs = [Job(weights, bare, entry, tuple(after), device) for entry in entries if job_key(entry) not in ledger.known]
+    jobs = [
+        Job(weights, bare, entry, tuple(after), device) for entry in entries if job_key(bare, entry) not in ledger.known
+    ]
     for number, (job, rows) in enumerate(each(measure_case, jobs, workers)):
-        ledger.append(job_key(job.entry), rows)
+        ledger.append(job_key(bare, job.entry), rows)
         if progress is not None:
             progress((number + 1) / len(jobs), job.entry.case)
-    wanted = {job_key(entry) for entry in entries}
+    wanted = {job_key(bare, entry) for entry in entries}
     return [row for key, rows in ledger if key in wanted for row in rows]
 
 
 def measure_case(job: Job) -> list[Row]:
     """After each round of `after`: calibration counts, AUC of every map, gain of every way to choose the next slice."""
     loaded = load_entry(job.manifest, job.entry)
+    check_not_learned(job.weights, job.entry.fold, loaded.volume)
     if not loaded.truth.any():
         return []
     session, seed = _opened(job, loaded.volume), case_seed(job.entry.case)

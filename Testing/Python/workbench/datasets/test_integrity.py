@@ -13,9 +13,10 @@ import SimpleITK as sitk
 
 from ichhpinet_workbench.datasets import integrity
 from ichhpinet_workbench.datasets.folder import read_folder
+from ichhpinet_workbench.datasets.folds import with_folds
 from ichhpinet_workbench.datasets.integrity import check
 from ichhpinet_workbench.datasets.loading import load_entry
-from ichhpinet_workbench.datasets.manifest import Manifest
+from ichhpinet_workbench.datasets.manifest import NO_FOLD, Manifest
 from workbench.published_layouts import write_pair
 
 
@@ -69,10 +70,48 @@ def test_a_mask_on_another_grid_is_excluded_and_taken_voxel_by_voxel_when_asked(
     assert load_entry(mended, mended.entries[0]).truth.sum() == 75
 
 
+def test_a_mask_on_another_grid_that_holds_no_labels_is_not_taken_voxel_by_voxel(tmp_path: Path) -> None:
+    mask = folder(tmp_path) / "masks" / "c0.nii.gz"
+    change(mask, origin=(30.0, 0.0, 0.0), values=lambda array: array.astype(np.float32) * 0.7)
+    _, manifest = checked(tmp_path, mend=True)
+    assert "its values are no labels" in manifest.entries[0].excluded
+
+
+def test_a_case_that_was_mended_is_used_again_and_who_was_left_out_by_others_is_not(tmp_path: Path) -> None:
+    mask = folder(tmp_path, 3) / "masks" / "c0.nii.gz"
+    whole = mask.read_bytes()
+    mask.write_bytes(b"no mask")
+    manifest = read_folder(tmp_path, "own")
+    left_out = replace(manifest.entries[2], excluded="too few slices")
+    manifest = replace(manifest, entries=(*manifest.entries[:2], left_out))
+    _, first = check(manifest, tmp_path / "out")
+    assert [bool(entry.excluded) for entry in first.entries] == [True, False, True]
+    mask.write_bytes(whole)
+    _, second = check(first, tmp_path / "out")
+    assert [entry.excluded for entry in second.entries] == ["", "", "too few slices"]
+
+
+def test_a_case_that_comes_back_after_a_split_joins_its_patient_or_no_fold(tmp_path: Path) -> None:
+    masks = [folder(tmp_path, 4) / "masks" / f"c{number}.nii.gz" for number in (0, 1)]
+    whole = [mask.read_bytes() for mask in masks]
+    for mask in masks:
+        mask.write_bytes(b"no mask")
+    manifest = read_folder(tmp_path, "own")
+    first, *rest = manifest.entries
+    _, found = check(replace(manifest, entries=(replace(first, patient=rest[1].patient), *rest)), tmp_path / "out")
+    split = with_folds(found, 2)
+    for mask, content in zip(masks, whole, strict=True):
+        mask.write_bytes(content)
+    rows, again = check(split, tmp_path / "out")
+    assert again.entries[0].fold == split.entries[2].fold and again.entries[1].fold == NO_FOLD
+    assert not rows[0]["findings"] and "in no fold; split the manifest anew" in rows[1]["findings"][0]
+    assert len(again.used) == 4
+
+
 def test_a_mask_of_another_size_is_never_used(tmp_path: Path) -> None:
     change(folder(tmp_path) / "masks" / "c0.nii.gz", values=lambda array: array[1:])
     _, manifest = checked(tmp_path, mend=True)
-    assert manifest.entries[0].excluded == "the mask is (5, 24, 20); the CT is (6, 24, 20)"
+    assert manifest.entries[0].excluded == "check: the mask is (5, 24, 20); the CT is (6, 24, 20)"
 
 
 def test_an_empty_mask_is_noted_and_used(tmp_path: Path) -> None:
@@ -111,8 +150,16 @@ def test_one_image_under_two_patients_is_used_once(tmp_path: Path) -> None:
     root = folder(tmp_path)
     (root / "images" / "c1.nii.gz").write_bytes((root / "images" / "c0.nii.gz").read_bytes())
     _, manifest = checked(root)
-    assert manifest.entries[1].excluded == "the CT is also own-c0, of another patient"
+    assert manifest.entries[1].excluded == "check: the CT is also own-c0, of another patient"
     assert not manifest.entries[0].excluded
+
+
+def test_an_image_whose_first_copy_cannot_be_used_is_used_by_its_second(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    (root / "images" / "c1.nii.gz").write_bytes((root / "images" / "c0.nii.gz").read_bytes())
+    (root / "masks" / "c0.nii.gz").write_bytes(b"no mask")
+    _, manifest = checked(root)
+    assert [entry.case for entry in manifest.used] == ["own-c1"]
 
 
 def test_a_patients_own_second_copy_is_no_twin_of_another_patient(tmp_path: Path) -> None:
@@ -123,7 +170,7 @@ def test_a_patients_own_second_copy_is_no_twin_of_another_patient(tmp_path: Path
     same = replace(manifest.entries[1], patient=manifest.entries[0].patient)
     manifest = replace(manifest, entries=(manifest.entries[0], same, manifest.entries[2]))
     _, found = check(manifest, tmp_path / "out")
-    assert [entry.excluded for entry in found.entries] == ["", "", "the CT is also own-c0, of another patient"]
+    assert [entry.excluded for entry in found.entries] == ["", "", "check: the CT is also own-c0, of another patient"]
 
 
 def test_files_that_cannot_be_read_are_excluded_and_stop_nothing(tmp_path: Path) -> None:
@@ -132,7 +179,8 @@ def test_files_that_cannot_be_read_are_excluded_and_stop_nothing(tmp_path: Path)
     (root / "masks" / "c1.nii.gz").write_bytes(b"no mask")
     _, manifest = checked(root)
     assert [entry.case for entry in manifest.used] == ["own-c2"]
-    assert manifest.entries[0].excluded.startswith("the CT: ") and manifest.entries[1].excluded.startswith("the mask: ")
+    reasons = [entry.excluded for entry in manifest.entries]
+    assert reasons[0].startswith("check: the CT: ") and reasons[1].startswith("check: the mask: ")
 
 
 def test_a_stopped_check_goes_on_and_a_changed_file_is_looked_at_again(

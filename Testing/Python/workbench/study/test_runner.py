@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from core.engine import tiny_checkpoint
 from ichhpinet.checkpoint import save_checkpoint
 from ichhpinet.errors import InputError
+from ichhpinet.reading import read_volume
 from ichhpinet_workbench.datasets.folds import learned_from, with_folds
 from ichhpinet_workbench.keptmasks import keep_mask, kept_mask, mask_path
 from ichhpinet_workbench.peers.config import PeerConfig
@@ -151,7 +153,36 @@ def test_nobody_is_judged_on_what_he_learned_from(tmp_path: Path) -> None:
             evaluate(manifest, [CLASSIC, one], tmp_path / "out", RULES)
         assert not (tmp_path / "out").exists()  # found before anybody was judged
         check_held_out(one, manifest, [0])
-        check_held_out(one, with_folds(manifest, 4), range(4))  # other folds: their training is not known here
+        check_held_out(one, with_folds(manifest, 4), range(4))  # other folds: found CT by CT
+
+
+def test_a_ct_that_was_learned_from_is_known_by_its_values_whatever_its_name_and_fold(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path / "before", 4)
+    digest = read_volume(manifest.path(manifest.entries[1].image)).digest()
+    save_checkpoint(tmp_path / "ours.pt", replace(tiny_checkpoint(), training={"cts": [digest]}))
+    network = make_peer(PeerConfig.named("slex-net", size="tiny", roi=(8, 32, 32)))
+    save_peer(tmp_path / "peer.pt", network.config, network.state_dict(), {"cts": [digest]})
+    later = with_folds(tiny_set(tmp_path / "after", 4, name="later"), 4)
+    for name in ("ours", "peer"):
+        one = Contestant(name, "weights", str(tmp_path / f"{name}.pt"))
+        rows = evaluate(later, [one], tmp_path / "out", Rules(rounds=1))[name]
+        assert {row["case"] for row in rows} == {"later-h0", "later-h2", "later-h3"}
+        (failure,) = kept_failures(tmp_path / "out")
+        assert failure.case == "later-h1" and f"the weights of {name} have learned from this CT" in failure.why
+
+
+def test_a_case_whose_mask_was_corrected_is_judged_again(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, 2)
+    before = evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
+    mask = manifest.path(manifest.entries[1].mask)
+    image = sitk.ReadImage(str(mask))
+    image[0:1, 0:1, 0:8] = 1
+    sitk.WriteImage(image, str(mask))
+    after = evaluate(manifest, [CLASSIC], tmp_path / "out", RULES)["threshold_islands"]
+    strip = [[row for row in rows if row["case"] == "own-h0"] for rows in (before, after)]
+    assert len(after) == len(before) and strip[0] == strip[1]
+    changed = [[row["truth_ml"] for row in rows if row["case"] == "own-h1"] for rows in (before, after)]
+    assert min(changed[1]) > max(changed[0])
 
 
 def test_rounds_below_one_are_refused() -> None:
