@@ -38,12 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), BAD_INPUT)
     except (KeyboardInterrupt, Cancelled):
         return _fail("stopped", FAILED)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         name = Path(error.filename).name if isinstance(error.filename, str) else "what was given"
-        return _fail(f"{name} cannot be used: {error.strerror or 'the system refuses it'}", BAD_INPUT)
+        return _fail(f"{name} cannot be used: {error.strerror or 'the system refuses it'}", _code_of(error))
     except Exception as error:
         _log.debug("the command failed", exc_info=True)
-        return _fail(f"{type(error).__name__}: {error}", FAILED)
+        said = str(error)
+        shown = "" if any(mark in said for mark in "/\\") else f": {said}"  # a path may name a patient
+        return _fail(f"{type(error).__name__}{shown}", FAILED)
+
+
+def _code_of(error: OSError) -> int:
+    """A full disk is no bad input."""
+    bad = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+    return BAD_INPUT if isinstance(error, bad) else FAILED
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -45,7 +45,18 @@ WEB_LIBRARIES = {"trame", "trame_client", "trame_server", "trame_rca", "trame_sl
 WEB_NOT_NEEDED = {"__init__", "settings", "sessionarchive", "uploads", "command", "pageprocess"}  # rooms of the page
 CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}
 # What runs on a bare GPU machine: torch and numpy when imported; anything else only inside the function that needs it.
-BARE_MACHINE_ROOMS = {"phantom", "regions", "robot", "losses", "brain", "parallel", "train", "training", "synthesize"}
+BARE_MACHINE_ROOMS = {
+    "phantom",
+    "counts",
+    "regions",
+    "robot",
+    "losses",
+    "brain",
+    "parallel",
+    "train",
+    "training",
+    "synthesize",
+}
 BARE_MACHINE_THIRD_PARTY = {"torch", "numpy"}
 BARE_MACHINE_CORE = {
     "errors",

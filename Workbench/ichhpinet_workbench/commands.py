@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .counts import at_least
 from .study.options import add_study_options
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def register_evaluate(subparsers: Any) -> None:
     """Add `evaluate` to the command line."""
     parser = subparsers.add_parser("evaluate", help="the validation tables: this network beside three other methods")
     parser.add_argument("--out", type=Path, required=True, help="folder for a CSV per method and validation.md")
-    parser.add_argument("--cases", type=int, help="only the first so many of the 64 cases with blood")
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--peer-rounds", type=int, help="rounds of the other methods (as many)")
+    parser.add_argument("--cases", type=at_least(1), help="only the first so many of the 64 cases with blood")
+    parser.add_argument("--rounds", type=at_least(1), default=8)
+    parser.add_argument("--peer-rounds", type=at_least(1), help="rounds of the other methods (as many)")
     parser.add_argument("--methods", nargs="+", choices=(NETWORK, *CLASSIC), help="(all)")
     parser.add_argument("--hand", default="line", help="line, dots, outline, careless or any (default line)")
     parser.add_argument("--plane", choices=PLANES, help="the views that are painted in (axial)")
@@ -40,8 +41,8 @@ def register_demo(subparsers: Any) -> None:
     """Add `demo` to the command line."""
     parser = subparsers.add_parser("demo", help="five rounds on a real head CT with a synthetic haemorrhage")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CT, masks, report.json and sheet.png")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=8, help="of the haemorrhage and the simulated radiologist")
+    parser.add_argument("--rounds", type=at_least(1), default=5)
+    parser.add_argument("--seed", type=at_least(0), default=8, help="of the haemorrhage and the simulated radiologist")
     _network_options(parser)
     parser.set_defaults(run=run_demo)
 
@@ -71,10 +72,6 @@ def _run_validation(arguments: argparse.Namespace) -> int:
     from .validation import load, real_head_ct, validation_cases
 
     peer_rounds = arguments.rounds if arguments.peer_rounds is None else arguments.peer_rounds
-    counts = {"--rounds": arguments.rounds, "--peer-rounds": peer_rounds, "--cases": arguments.cases}
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is {count}; it must be 1 or more")
     if arguments.hand not in (*HANDS, "any"):
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     cases = validation_cases()[: arguments.cases]
@@ -133,13 +130,9 @@ def _draw_failures(
 
 def run_demo(arguments: argparse.Namespace) -> int:
     """Play the demo and print its table."""
-    from ichhpinet.errors import InputError
-
     from .bar import Bar
     from .demo import play_demo
 
-    if arguments.rounds < 1:
-        raise InputError(f"rounds {arguments.rounds}; it must be 1 or more")
     predictor, _ = _predictor(NETWORK, arguments)
     with Bar("demo") as bar:
         text = play_demo(predictor, arguments.out, arguments.rounds, arguments.seed, arguments.head_ct, bar)
@@ -151,7 +144,7 @@ def _network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="weights (default: the bundled ones)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--head-ct", type=Path, help="another head CT without blood than the bundled real one")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads")
 
 
 def _predictor(method: str, arguments: argparse.Namespace) -> tuple[Any, str]:

@@ -152,10 +152,11 @@ def _open_results(file: Path, setup: Setup) -> list[Row]:
     """Rows already measured with the same setup; a new file gets its heading."""
     about = file.with_suffix(".json")
     record = setup.record()
-    if file.exists():
+    rows = read_rows(file) if file.exists() else []
+    if rows:
         if not about.exists() or json.loads(about.read_text(encoding="utf-8")) != record:
             raise InputError(f"{file.name} was measured with another setup; take another folder, or measure again")
-        return read_rows(file)
+        return rows
     file.parent.mkdir(parents=True, exist_ok=True)
     about.write_text(json.dumps(record, indent=1), encoding="utf-8")
     with file.open("w", newline="", encoding="utf-8") as out:
@@ -164,16 +165,26 @@ def _open_results(file: Path, setup: Setup) -> list[Row]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of a CSV, numbers as numbers; columns that are not of COLUMNS are left out."""
+    """The rows of a CSV, numbers as numbers; columns that are not of COLUMNS are left out.
+
+    Raises InputError where it is damaged.
+    """
     with file.open(newline="", encoding="utf-8") as lines:
-        return [{key: row[key] if key in TEXT else float(row[key]) for key in COLUMNS} for row in csv.DictReader(lines)]
+        reader = csv.DictReader(lines)
+        try:
+            return [{key: row[key] if key in TEXT else float(row[key]) for key in COLUMNS} for row in reader]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{file.name} is damaged at line {reader.line_num}; delete it, so that it is measured again"
+            ) from None
 
 
 def _append(file: Path, rows: Sequence[Row]) -> None:
-    """One write for a whole case, so that a stopped run leaves whole cases."""
+    """Beside and renamed, so that a stopped run leaves whole cases."""
     lines = []
     for row in rows:
         values = (row.get(column, math.nan) for column in COLUMNS)
         lines.append(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values) + "\n")
-    with file.open("a", encoding="utf-8", newline="") as out:
-        out.write("".join(lines))
+    beside = file.with_name(f"{file.name}.writing")
+    beside.write_bytes(file.read_bytes() + "".join(lines).encode())
+    beside.replace(file)

@@ -11,21 +11,22 @@ from typing import Any
 from ichhpinet.errors import InputError
 
 BEGINNING = b'{"setup": '
+AGREED = "agreed: "  # begins the keys of what is no job
 
 
 class Ledger:
     """JSON lines; the first holds what makes the lines comparable. A line cut short by a kill is taken off.
 
-    Only one process writes. Raises InputError: the file was begun with another setup, or is no ledger.
+    Only one process writes. A file without a finished job is begun anew. Raises InputError: there are jobs of another
+    setup, or it is no ledger.
     """
 
     def __init__(self, path: Path, setup: dict[str, Any]) -> None:
-        self._path = path
-        setup = _as_read(setup)
+        self._path, self._made_for = path, _as_read(setup)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self._mend() == 0:
-            path.write_text(json.dumps({"setup": setup}) + "\n", encoding="utf-8")
-        if self._setup() != setup:
+        if self._mend() == 0 or (self._setup() != self._made_for and not self._has_jobs()):
+            self._begin()
+        if self._setup() != self._made_for:
             raise _begun_otherwise(path, "setup")
         self.known = {key for key, _ in self}
 
@@ -34,11 +35,14 @@ class Ledger:
 
         what: of the value, for the user. Raises InputError: another value is kept.
         """
-        kept = [found for known, found in self if known == key]
-        if not kept:
-            self.append(key, value)
-        elif kept[0] != _as_read(value):
+        key, value = AGREED + key, _as_read(value)
+        kept = dict(self).get(key, value)
+        if kept != value and self._has_jobs():
             raise _begun_otherwise(self._path, what)
+        if kept != value:
+            self._begin()
+        if key not in self.known:
+            self.append(key, value)
 
     def append(self, key: str, value: Any) -> None:
         """One more finished job; numbers that JSON has no word for (nan, inf) are kept."""
@@ -56,6 +60,13 @@ class Ledger:
                 if key not in read:
                     read.add(key)
                     yield key, value
+
+    def _begin(self) -> None:
+        self._path.write_text(json.dumps({"setup": self._made_for}) + "\n", encoding="utf-8")
+        self.known = set()
+
+    def _has_jobs(self) -> bool:
+        return any(not key.startswith(AGREED) for key, _ in self)
 
     def _setup(self) -> Any:
         with self._path.open(encoding="utf-8") as file:

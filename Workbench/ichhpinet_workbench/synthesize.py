@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .counts import at_least
+
 KINDS = ("IPH", "IVH", "SAH", "SDH", "EDH")  # as phantom.KINDS, which is imported only when the command runs
 NO_BLOOD = "none"
 FORMATS = (".nii.gz", ".nrrd")
@@ -20,8 +22,10 @@ def register(subparsers: Any) -> None:
     """Add `synthesize` to the command line."""
     parser = subparsers.add_parser("synthesize", help="make synthetic head CTs with known haemorrhage")
     parser.add_argument("--out", type=Path, required=True, help="folder for the CTs, masks and synthetic.json")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first head; the same seed, the same head")
-    parser.add_argument("--count", type=int, default=1, help="how many heads: seed, seed + 1, ...")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="seed of the first head; the same seed, the same head"
+    )
+    parser.add_argument("--count", type=at_least(1), default=1, help="how many heads: seed, seed + 1, ...")
     parser.add_argument("--kind", nargs="+", choices=(*KINDS, NO_BLOOD), help="types of haemorrhage (default: drawn)")
     parser.add_argument("--spacing", nargs=3, type=float, metavar=("Z", "Y", "X"), help="mm (default: drawn)")
     parser.add_argument("--family", choices=("train", "validation"), default="train", help="which stream of heads")
@@ -39,8 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     from ichhpinet.predictor import choose_device
     from ichhpinet.volume import checked_spacing
 
-    if arguments.seed < 0 or arguments.count < 1:
-        raise InputError(f"seed {arguments.seed}, count {arguments.count}: a seed is 0 or more, a count 1 or more")
     if arguments.kind and NO_BLOOD in arguments.kind and len(arguments.kind) > 1:
         raise InputError(f"--kind {' '.join(arguments.kind)}: 'none' stands alone")
     choose_device(arguments.device)

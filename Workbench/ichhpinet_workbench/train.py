@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .counts import at_least
+
 if TYPE_CHECKING:
     from .training.engine import Engine
     from .training.plan import Plan
@@ -24,7 +26,7 @@ def register(subparsers: Any) -> None:
         "train", help="train a network on synthetic or your own head CT, or go on with a run"
     )
     add_plan_options(parser)
-    parser.add_argument("--steps", type=int, help="at most this many optimiser steps now")
+    parser.add_argument("--steps", type=at_least(1), help="at most this many optimiser steps now")
     parser.set_defaults(run=run)
 
 
@@ -63,7 +65,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--devices", type=int, help="GPUs (or CPU processes) of this machine (1)")
     group.add_argument("--nodes", type=int, help="machines (1)")
     group.add_argument("--precision", help="bf16 (mixed, the default) or 32")
-    group.add_argument("--threads", type=int, help="CPU threads of the network")
+    group.add_argument("--threads", type=at_least(1), help="CPU threads of the network")
     group.add_argument("--snapshots", type=int, help="keep the weights aside so many times over the run (0)")
 
 

@@ -263,7 +263,16 @@ def test_what_is_no_report_lists_no_masks(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "said"),
-    [(RuntimeError("a\nb"), "RuntimeError: a b"), (KeyboardInterrupt(), "stopped"), (Cancelled(), "stopped")],
+    [
+        (RuntimeError("a\nb"), "RuntimeError: a b"),
+        (RuntimeError("scans/doe^jane/ct.nii cannot be opened"), "RuntimeError"),
+        (
+            OSError(28, "No space left on device", "scans/doe^jane/ct.nii"),
+            "ct.nii cannot be used: No space left on device",
+        ),
+        (KeyboardInterrupt(), "stopped"),
+        (Cancelled(), "stopped"),
+    ],
 )
 def test_any_other_failure_is_one_line_and_exit_code_1(
     failure: BaseException,

@@ -92,6 +92,15 @@ def test_rows_of_another_setup_are_not_mixed_in(tmp_path):
         evaluate(StandIn(), some_cases(1), file, loaded, Setup(rounds=3, reader=Reader("dots"), identity="stand-in"))
 
 
+def test_a_file_without_a_row_may_be_begun_with_another_setup_and_a_damaged_one_is_named(tmp_path):
+    file = tmp_path / "a.csv"
+    judging.evaluate({"a": Contestant(StandIn(), file, Setup(rounds=80))}, (), loaded)
+    evaluate(StandIn(), some_cases(1), file, loaded, SETUP)
+    file.write_text(file.read_text()[:-30])
+    with pytest.raises(InputError, match=r"a.csv is damaged at line \d+; delete it"):
+        evaluate(StandIn(), some_cases(1), file, loaded, SETUP)
+
+
 def test_what_is_written_is_what_was_measured(tmp_path):
     file = tmp_path / "a.csv"
     rows = evaluate(StandIn(), some_cases(1), file, loaded, SETUP)

@@ -121,13 +121,26 @@ def test_a_ledger_keeps_what_was_agreed_and_refuses_another(tmp_path: Path) -> N
     Ledger(path, {}).agree("who:0", ("x", 1), "contestant")
     Ledger(path, {}).agree("who:0", ("x", 1), "contestant")
     Ledger(path, {}).agree("who:1", "y", "contestant")
-    assert dict(Ledger(path, {})) == {"who:0": ["x", 1], "who:1": "y"}
+    assert [value for _, value in Ledger(path, {})] == [["x", 1], "y"]
+    Ledger(path, {}).append("a", 1)
     with pytest.raises(InputError, match=r"a.jsonl was begun with another contestant; take another folder"):
         Ledger(path, {}).agree("who:1", "z", "contestant")
 
 
+def test_a_ledger_without_a_finished_job_may_be_begun_with_another_setup(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Ledger(path, {"rounds": 80}).agree("who", "x", "contestant")
+    meant = Ledger(path, {"rounds": 8})
+    meant.agree("who", "y", "contestant")
+    meant.agree("who", "z", "contestant")
+    meant.append("a", 1)
+    assert [value for _, value in Ledger(path, {"rounds": 8})] == ["z", 1]
+    with pytest.raises(InputError, match="begun with another contestant"):
+        meant.agree("who", "x", "contestant")
+
+
 def test_a_ledger_of_another_setup_is_refused(tmp_path: Path) -> None:
-    Ledger(tmp_path / "a.jsonl", {"rounds": 8})
+    Ledger(tmp_path / "a.jsonl", {"rounds": 8}).append("a", 1)
     with pytest.raises(InputError, match=r"a.jsonl was begun with another setup"):
         Ledger(tmp_path / "a.jsonl", {"rounds": 5})
     (tmp_path / "b.jsonl").write_text("no json\n")

@@ -53,6 +53,7 @@ PEER = {"model": "monai-unet"}
         ({"synthetic_share": 0.5}, "without a manifest"),
         ({"manifest": "gone.json"}, "gone.json cannot be read"),
         ({"manifest": "manifest.json", "folds": [9]}, "fold is 9"),
+        ({"manifest": "manifest.json", "folds": [True]}, r"folds is \[True\]; it must be a list of folds"),
         ({"manifest": "manifest.json", "folds": "some"}, "folds is 'some'"),
         ({"manifest": "manifest.json", "synthetic_share": 1.0}, "synthetic_share is 1.0"),
         ({"manifest": "manifest.json", "synthetic_share": "0.3"}, "synthetic_share is '0.3'; it must be a number like"),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ichhpinet.errors import InputError
 
+from ..counts import at_least
+
 if TYPE_CHECKING:
     from .manifest import Manifest
 
@@ -30,7 +32,9 @@ def register(subparsers: Any) -> None:
 def _add_physionet(kinds: Any) -> None:
     parser = kinds.add_parser("physionet", help="PhysioNet CT-ICH 1.3.1, unpacked")
     parser.add_argument("root", type=Path, help="the folder with ct_scans, masks and the two CSV files")
-    parser.add_argument("--least-lesion-slices", type=int, default=3, help="the paper's filter (3); 0: all cases")
+    parser.add_argument(
+        "--least-lesion-slices", type=at_least(0), default=3, help="the paper's filter (3); 0: all cases"
+    )
     _out_and_folds(parser)
     parser.set_defaults(run=_run_physionet)
 
@@ -41,7 +45,7 @@ def _add_hemseg(kinds: Any) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="IPH_IVH_label.zip or HemSeg-500.zip")
     parser.add_argument("--rsna", type=Path, required=True, help="the folder with ID_*.dcm, or with stage_2_train")
     parser.add_argument("--name", default="hemseg-200", help="of the set (hemseg-200)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that convert")
+    parser.add_argument("--workers", type=at_least(0), default=0, help="processes that convert")
     _out_and_folds(parser, "folder for images, masks and manifest.json")
     parser.set_defaults(run=_run_hemseg)
 
@@ -59,7 +63,9 @@ def _add_folder(kinds: Any) -> None:
         "path", type=Path, help="folder with images and masks, or CSV with columns image, mask, patient"
     )
     parser.add_argument("--name", default="own", help="of the set (own)")
-    parser.add_argument("--patient-letters", type=int, default=0, help="first letters of a name that are the patient's")
+    parser.add_argument(
+        "--patient-letters", type=at_least(0), default=0, help="first letters of a name that are the patient's"
+    )
     _out_and_folds(parser)
     parser.set_defaults(run=_run_folder)
 
@@ -77,7 +83,7 @@ def _add_check(kinds: Any) -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder for integrity.csv, integrity.md, manifest.json")
     parser.add_argument("--mend-grids", action="store_true", help="same size, other header: take voxel by voxel")
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=at_least(0), default=0)
     parser.set_defaults(run=_run_check)
 
 
@@ -99,7 +105,7 @@ def _add_merge(kinds: Any) -> None:
 def _out_and_folds(parser: argparse.ArgumentParser, out: str = "the manifest's file") -> None:
     parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the folds")
 
 
 def _run_physionet(arguments: argparse.Namespace) -> int:

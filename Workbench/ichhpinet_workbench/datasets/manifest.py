@@ -124,7 +124,7 @@ def check_writable(path: Path) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file. Raises InputError: no manifest, a case twice, a patient in two folds."""
+    """The manifest in a file. Raises InputError: no manifest, no case, a case twice, a patient in two folds."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError:
@@ -135,6 +135,8 @@ def read_manifest(path: Path) -> Manifest:
         raise InputError(f"{path.name} is no manifest of this version; its format must be {FORMAT!r}")
     try:
         entries = tuple(_entry(row) for row in content["cases"])
+        if not entries:
+            raise InputError(f"{path.name} holds no case; it must hold one or more")
         return Manifest(entries, path.parent, int(content["seed"]), tuple(map(str, content["notes"])))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):

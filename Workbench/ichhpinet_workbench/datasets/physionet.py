@@ -115,7 +115,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 def _whole(text: str | None) -> int | None:
     try:
         return int(float(text or ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

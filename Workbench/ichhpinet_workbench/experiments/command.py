@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..counts import at_least
+
 NAMES = ("ablation", "choices", "loss-weights", "lambda", "interaction", "comparison", "analysis", "uncertainty")
 
 
@@ -20,7 +22,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("name", choices=NAMES)
     add_plan_options(parser)
     group = parser.add_argument_group("judging")
-    group.add_argument("--rounds", type=int, default=8)
+    group.add_argument("--rounds", type=at_least(1), default=8)
     group.add_argument(
         "--contestant",
         action="append",
@@ -29,7 +31,7 @@ def register(subparsers: Any) -> None:
         help="judged as it is (of comparison: the three classic methods)",
     )
     group.add_argument("--weights", help="of interaction or uncertainty: trained already ({fold}: each fold's own)")
-    group.add_argument("--judges", type=int, default=0, help="processes that judge")
+    group.add_argument("--judges", type=at_least(0), default=0, help="processes that judge")
     parser.set_defaults(run=run)
 
 

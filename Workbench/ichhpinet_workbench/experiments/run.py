@@ -91,6 +91,8 @@ def _check_contestants(experiment: Experiment, setting: Setting, variants: Seque
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{twice[0]} stands among the contestants twice; each needs a name of its own")
+    if experiment.name == "analysis" and setting.extra:
+        raise InputError(f"analysis looks into the network alone; {setting.extra[0].name} must be left out")
     given = setting.extra if setting.weights is None else contestants_of(setting, variants)
     for one in given:
         if experiment.name == UNCERTAINTY and one.kind != WEIGHTS:

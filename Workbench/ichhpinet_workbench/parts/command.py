@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..counts import at_least
 from .names import PARTS, WHOLE
 
 
@@ -17,13 +18,13 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--without", nargs="+", choices=[name for name in PARTS if name != WHOLE], help="(each in turn)"
     )
-    parser.add_argument("--cases", type=int, default=64, help="only the first so many with blood")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", type=at_least(1), default=64, help="only the first so many with blood")
+    parser.add_argument("--rounds", type=at_least(1), default=3)
     parser.add_argument("--cache", type=Path, help="folder that keeps the cases once made (about 0.6 GB)")
     parser.add_argument("--head-ct", type=Path, help="another head CT without blood than the bundled real one")
     parser.add_argument("--checkpoint", type=Path, help="weights (the bundled ones)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least(1), help="CPU threads")
     parser.set_defaults(run=run)
 
 
@@ -32,7 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from ichhpinet.checkpoint import load_checkpoint
-    from ichhpinet.errors import InputError
     from ichhpinet.predictor import RULES_VERSION
     from ichhpinet.resources import bundled_weights
 
@@ -45,9 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    for name, count in (("--rounds", arguments.rounds), ("--cases", arguments.cases)):
-        if count < 1:
-            raise InputError(f"{name} is {count}; it must be 1 or more")
     checkpoint = load_checkpoint(arguments.checkpoint or bundled_weights())
     chosen = [WHOLE, *(arguments.without or [name for name in PARTS if name != WHOLE])]
     head = "" if arguments.head_ct is None else f" on head CT {real_head_ct(arguments.head_ct).digest()[:12]}"

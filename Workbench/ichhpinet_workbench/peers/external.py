@@ -55,7 +55,7 @@ class ExternalResult:
 
 @dataclass(frozen=True)
 class CommandPredictor:
-    """Opens sessions that run a command. Raises InputError for a line without {ct} or {out}."""
+    """Opens sessions that run a command. Raises InputError for a line without {ct} or {out}, or a quote left open."""
 
     line: str
     limit_seconds: float = LIMIT_SECONDS
@@ -65,6 +65,10 @@ class CommandPredictor:
         missing = [name for name in ("{ct}", "{out}") if name not in self.line]
         if missing:
             raise InputError(f"the command has no {' and no '.join(missing)}; it must say where the CT and the mask go")
+        try:
+            shlex.split(self.line)
+        except ValueError as error:
+            raise InputError(f"the command cannot be taken apart: {error}; it must be as for a shell") from None
 
     def open(self, volume: CTVolume) -> CommandSession:
         """A session with no strokes yet."""
@@ -107,7 +111,12 @@ class CommandSession:
         words = [_filled(word, values) for word in shlex.split(self._predictor.line)]
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, timeout=self._predictor.limit_seconds, check=False
+                words,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self._predictor.limit_seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise InputError(f"the command took more than {self._predictor.limit_seconds:g} s a round") from None

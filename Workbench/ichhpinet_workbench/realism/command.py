@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..counts import at_least
+
 INSERTED = 12  # haemorrhages laid into the real CT, whose borders are looked at
 INSERT_SEED = 900
 THICKNESS_MM, PIXEL_MM = (2.5, 6.5), (0.4, 0.6)  # as the public cases; thin slices cost minutes
@@ -16,17 +18,15 @@ def register(subparsers: Any) -> None:
     """Add `realism` to the command line."""
     parser = subparsers.add_parser("realism", help="synthetic heads beside the real head CT and published facts")
     parser.add_argument("--out", type=Path, required=True, help="folder for realism.md and realism.png")
-    parser.add_argument("--heads", type=int, default=40, help="synthetic heads of each family (default 40)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first head")
+    parser.add_argument("--heads", type=at_least(1), default=40, help="synthetic heads of each family (default 40)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the first head")
     parser.add_argument("--head-ct", type=Path, help="another head CT without blood than the bundled real one")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, draw, print the tables. Raises InputError for arguments that cannot be meant."""
+    """Measure, draw, print the tables."""
     import numpy as np
-
-    from ichhpinet.errors import InputError
 
     from ..bar import Bar
     from ..phantom import generate, insert
@@ -35,8 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     from .measures import measure
     from .report import write_report
 
-    if arguments.heads < 1 or arguments.seed < 0:
-        raise InputError(f"heads {arguments.heads}, seed {arguments.seed}: heads are 1 or more, a seed is 0 or more")
     base = real_head_ct(arguments.head_ct)
     real = measure(base.hu, base.spacing_mm, np.zeros(base.shape, bool))
     jobs = len(FAMILIES) * arguments.heads + INSERTED

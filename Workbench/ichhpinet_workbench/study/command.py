@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ichhpinet.errors import InputError
+from ichhpinet.predictor import choose_device
 
 from ..alone import alone_in
 from ..bar import Bar
@@ -45,6 +46,7 @@ def _check(arguments: argparse.Namespace, names: list[str], reference: str, case
         raise InputError(f"--hand is {arguments.hand}; it must be one of {', '.join(HANDS)}, any")
     if len(set(names)) < len(names):
         raise InputError(f"the contestants are {', '.join(names)}; each needs a name of its own")
+    choose_device(arguments.device)
     if reference not in names:
         raise InputError(f"--reference is {reference}; it must be one of {', '.join(names)}")
     unknown = set(arguments.samples) - cases

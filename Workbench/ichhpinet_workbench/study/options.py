@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ichhpinet.errors import InputError
 
+from ..counts import at_least
+
 OF_THE_SYNTHETIC_CASES = (
     *("cases", "peer_rounds", "methods", "plane", "again", "cache"),
     *("checkpoint", "head_ct", "threads"),
@@ -27,10 +29,10 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
         "python:MODULE:FACTORY; again for more (the bundled weights alone)",
     )
     group.add_argument("--folds", type=int, nargs="+", help="these folds' cases alone")
-    group.add_argument("--workers", type=int, default=0, help="processes; cases stream through them")
+    group.add_argument("--workers", type=at_least(0), default=0, help="processes; cases stream through them")
     group.add_argument("--reference", help="the contestant that others are tested against (the first)")
     group.add_argument("--samples", nargs="+", default=[], help="cases of Table 6 (the harder half)")
-    group.add_argument("--seed", type=int, default=0, help="of the simulated radiologist")
+    group.add_argument("--seed", type=at_least(0), default=0, help="of the simulated radiologist")
 
 
 def refuse_others(arguments: argparse.Namespace) -> None:

@@ -283,7 +283,7 @@ def _folds(plan: Plan, asked: Any) -> tuple[int, ...]:
     manifest = read_manifest(plan.manifest)
     if asked == ALL_FOLDS:
         asked = manifest.folds
-    if not isinstance(asked, (list, tuple)) or not all(isinstance(fold, int) for fold in asked) or not asked:
+    if not isinstance(asked, (list, tuple)) or not all(type(fold) is int for fold in asked) or not asked:
         raise InputError(
             f'folds is {asked!r}; it must be a list of folds, or "{ALL_FOLDS}" of a manifest that is split'
         )

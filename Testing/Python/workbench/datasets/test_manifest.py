@@ -151,6 +151,7 @@ def test_a_file_that_is_no_manifest_is_refused_by_name(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", "no manifest of this version"),
         (json.dumps({"format": FORMAT, "seed": 0, "notes": [], "cases": [{"case": "a"}]}), "is damaged"),
+        (json.dumps({"format": FORMAT, "seed": 0, "notes": [], "cases": []}), "holds no case"),
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=says):

@@ -55,6 +55,7 @@ def test_a_command_is_given_everything_and_its_mask_comes_back_with_the_strokes_
     [
         ("sh -c 'echo no weights >&2; exit 3' {ct} {out}", "ended with 3: no weights"),
         ("true {ct} {out}", "wrote no mask"),
+        ("sh -c 'printf \"caf\\\\351\" >&2; exit 3' {ct} {out}", "ended with 3: caf"),
         ("no-such-program {ct} {out}", "no-such-program cannot be run"),
     ],
 )
@@ -68,6 +69,8 @@ def test_a_command_that_takes_too_long_or_says_no_places_is_refused() -> None:
         CommandPredictor("sh -c 'sleep 5' {ct} {out}", limit_seconds=0.2).open(volume()).refine(strokes())
     with pytest.raises(InputError, match=r"no \{ct\} and no \{out\}"):
         CommandPredictor("segment")
+    with pytest.raises(InputError, match="cannot be taken apart: No closing quotation"):
+        CommandPredictor("segment 'my model {ct} {out}")
 
 
 def test_a_python_object_opens_sessions() -> None:

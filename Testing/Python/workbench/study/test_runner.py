@@ -236,7 +236,7 @@ def test_the_ledger_of_a_study_says_what_was_judged(tmp_path: Path) -> None:
     evaluate(tiny_set(tmp_path, 2), [STAND_IN], tmp_path / "out", RULES)
     first, second = map(json.loads, (tmp_path / "out" / "ours.jsonl").read_text().splitlines()[:2])
     assert first["setup"]["rounds"] == 2 and first["setup"]["reader"]["hand"] == "line"
-    assert second == ["who:", "python:workbench.tiny_sets:stand_in"]
+    assert second == ["agreed: who:", "python:workbench.tiny_sets:stand_in"]
 
 
 def test_folds_are_judged_as_they_are_trained_and_not_with_other_weights(tmp_path: Path) -> None:

@@ -65,13 +65,14 @@ def test_a_contestant_that_cannot_be_is_found_before_the_others_are_judged(tmp_p
         (["--samples", "own-h7"], "no such case"),
         (["--folds", "4"], "fold is 4"),
         (["--hand", "foot"], "--hand is foot"),
+        (["--device", "tpu"], "the device is .tpu."),
         *(
             ([f"--{name}", *value], f"--{name} is of the fixed synthetic cases; with --manifest it must be left out")
             for name, *value in (
                 ("checkpoint", "w.pt"),
                 ("threads", "1"),
                 ("methods", "ichhpinet"),
-                ("cases", "0"),
+                ("cases", "1"),
                 ("again",),
                 ("head-ct", "ct.nii"),
                 ("peer-rounds", "5"),
