@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from ICHHPINetSlicer.worker import Worker
 
 from . import cases, downloads, pagestate, skull
 from .brushes import Brushes
-from .offers import Offer, Read, delete, reader
+from .opening import Opening
 from .settings import PageSettings
 from .stage import LAYOUTS, Stage
 from .work import Work
@@ -42,8 +41,8 @@ class Page:
         self.work: Work | None = None
         self._notes: tuple[str, ...] = ()
         self._brush: str | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._offered: Offer | None = None
+        warm_up = self.logic.worker.warm_up
+        self.opening = Opening(self.state, self.say, warm_up, self._show_case, lambda: self.work is not None)
         server.enable_module({"serve": {"page": str(STATIC)}, "styles": ["page/page.css"], "scripts": ["page/page.js"]})
         self.state.update(pagestate.at_first(settings, self.stage.slices()))
         self._connect()
@@ -55,8 +54,8 @@ class Page:
         triggers: dict[str, Callable[..., Any]] = {
             "sample": self.open_sample,
             "leave": self.leave,
-            "series": lambda number: self.choose_series(int(number)),
-            "no_series": self.choose_none,
+            "series": lambda number: self.opening.choose_series(int(number)),
+            "no_series": self.opening.choose_none,
             "brush": self.choose_brush,
             "brush_mm": self.set_brush_mm,
             "window": self.set_window,
@@ -81,117 +80,22 @@ class Page:
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
-    def open_path(self, path: Path, series: str | None = None, uploaded: Path | None = None) -> None:
-        """Read a CT or an unpacked session, and show it. Returns at once.
-
-        series: which of several in a folder. uploaded: deleted once it is read, or none of its series is wanted.
-        """
-
-        self._open(reader(path, series, uploaded))
-
-    def choose_series(self, number: int) -> None:
-        """Open one of the series on offer, counted from 0. One that cannot be used leaves the others on offer."""
-        offer = self._offered
-        if offer is not None and 0 <= number < len(offer.choices):
-            self._offered = None
-            try:
-                self._open(reader(offer.path, offer.choices[number].uid, offer.uploaded, keep=True), offer=offer)
-            except BaseException:
-                self._offered = offer
-                raise
-
-    def choose_none(self) -> None:
-        """Back to what was there before."""
-        if self._offered is not None:
-            self._withdraw()
-            self.say("", "")
-            self.state.stage = self._stage()
-            self.state.flush()
-
     def open_sample(self) -> None:
         """The bundled CT, at its haemorrhage. The second click of a double click asks for nothing."""
-        if self._reading is not None and not self._reading.done():
+        if self.opening.is_reading:
             return
 
         def go() -> None:
             overlays.jump_to(self.stage.scene, cases.sample_place())
 
-        self._open(lambda progress: cases.read_sample(Path(self.settings.samples)), then=go)
+        self.opening.open(lambda progress: cases.read_sample(Path(self.settings.samples)), then=go)
 
     def leave(self) -> None:
         """Close the case; the page is as at first. What is being read is not shown any more."""
-        self._reading = None
+        self.opening.leave()
         self._drop()
-        self._withdraw()
         self.state.update(pagestate.without_case())
         self.state.flush()
-
-    def _open(self, read: Read, then: Callable[[], None] | None = None, offer: Offer | None = None) -> None:
-        """offer: what the read series was chosen from; it is there again where that one cannot be used."""
-        if self._reading is not None and not self._reading.done():
-            raise InputError("a CT is being read; wait for it")
-        self._withdraw()
-        self.say("", "")
-        self.logic.worker.warm_up()
-        self.state.update({"stage": "loading", "loading": {"what": "Reading the CT", "percent": 0}})
-        self.state.flush()
-        self._reading = asyncio.get_running_loop().create_task(self._read(read, then, offer))
-
-    async def _read(self, read: Read, then: Callable[[], None] | None, offer: Offer | None) -> None:
-        loop, mine = asyncio.get_running_loop(), asyncio.current_task()
-
-        def progress(fraction: float, what: str) -> None:
-            loop.call_soon_threadsafe(self._show_loading, what, round(100 * fraction))
-
-        try:
-            found = await loop.run_in_executor(None, read, progress)
-            if isinstance(found, Offer):
-                self._offer(found, wanted=self._reading is mine)
-                return
-            if offer is not None:
-                delete(offer.uploaded)
-                offer = None  # whatever fails from here on, there is nothing left to choose from
-            if self._reading is mine:
-                self._show_case(found)
-                if then is not None:
-                    then()
-        except InputError as error:
-            self._refuse(str(error), offer, self._reading is mine)
-        except Exception as error:  # a page must outlive whatever a file holds
-            logger.error("opening failed: %s", type(error).__name__)
-            self._refuse("the CT could not be opened; nothing else has changed", offer, self._reading is mine)
-
-    def _show_loading(self, what: str, percent: int) -> None:
-        if self.state.stage == "loading":
-            self.state.loading = {"what": what[:1].upper() + what[1:], "percent": percent}
-            self.state.flush()
-
-    def _offer(self, offer: Offer, wanted: bool = True) -> None:
-        """Let the user choose. wanted: False where the page has been left since."""
-        if not wanted:
-            delete(offer.uploaded)
-            return
-        self._offered = offer
-        self.state.series = [f"Series {choice.number}: {choice}" for choice in offer.choices]
-        self.state.stage = "choose"
-        self.state.flush()
-
-    def _withdraw(self) -> None:
-        """What was on offer is not wanted."""
-        offer, self._offered = self._offered, None
-        if offer is not None:
-            delete(offer.uploaded)
-
-    def _stage(self) -> str:
-        return "ready" if self.work is not None else "empty"
-
-    def _refuse(self, sentence: str, offer: Offer | None, wanted: bool) -> None:
-        if offer is not None:
-            self._offer(offer, wanted)
-        elif wanted:
-            self.state.stage = self._stage()
-        if wanted:
-            self.say("error", sentence[:1].upper() + sentence[1:] + ".")
 
     def _show_case(self, found: Any) -> None:
         """The new case in the place of the old one; where that fails on the way, none: half a case misleads.

@@ -45,7 +45,7 @@ async def _serve(server: Any, settings: Any) -> None:
     server.controller.on_server_bind.add(lambda web: _add_routes(web, page, settings))
     server.controller.on_server_ready.add(lambda **_: _tell(server.port))
     if settings.ct is not None:
-        page.open_path(Path(settings.ct), settings.series)
+        page.opening.open_path(Path(settings.ct), settings.series)
     end = asyncio.get_running_loop().create_task(_until_orphaned())
     run = server.start(
         port=0,
@@ -124,7 +124,7 @@ async def _upload(request: Any, page: Any, settings: Any) -> Any:
         if (request.content_length or 0) > most_bytes + (1 << 20):
             raise uploads.too_large(most_bytes)
         path = await uploads.receive(_parts(await request.multipart()), folder, most_bytes)
-        page.open_path(path, uploaded=folder)
+        page.opening.open_path(path, uploaded=folder)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
