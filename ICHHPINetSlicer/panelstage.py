@@ -33,7 +33,7 @@ def opened_panel() -> Any:
 def choose(panel: Any, volume: Node) -> Node:
     """Choose a volume, and wait until it can be painted on."""
     panel._parameters.volume = volume
-    until(lambda: panel._brush.volume is volume, "the volume is taken up")
+    until(lambda: panel._painting.volume is volume, "the volume is taken up")
     return volume
 
 
@@ -100,6 +100,11 @@ def replaced(*what: Any, **how: Any) -> Any:
     from unittest.mock import patch
 
     return patch.object(*what, **how)
+
+
+def watched_by(panel: Any) -> set[Any]:
+    """Every object that calls the panel."""
+    return {one[0] for one in panel.Observations} | {one[0] for one in panel._painting._watched._tags}
 
 
 def sample_bleed(volume: Node) -> np.ndarray:

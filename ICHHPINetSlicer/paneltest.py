@@ -38,12 +38,12 @@ class PanelTests:
         panel._parameters.volume = made_up_head(slicer.mrmlScene)
         slicer.app.processEvents()
         panel.ui.foregroundButton.click()
-        effect = panel._brush.effect
+        effect = panel._painting.brush.effect
         check(effect is not None and effect.name == "Paint", "the foreground button starts the paint effect")
         panel.ui.eraseButton.click()
-        check(panel._brush.effect.name == "Erase", "the erase button starts the erase effect")
+        check(panel._painting.brush.effect.name == "Erase", "the erase button starts the erase effect")
         slicer.util.selectModule("Data")
-        check(panel._brush.effect is None, "leaving the module puts the brush away")
+        check(panel._painting.brush.effect is None, "leaving the module puts the brush away")
 
     def test_the_sample_opens_in_the_brain_window(self) -> None:
         """Loaded by the button: taken up after Slicer has given it a window of its own."""
@@ -51,7 +51,7 @@ class PanelTests:
         panel = slicer.modules.ICHHPINetWidget
         panel.ui.sampleButton.click()
         end = time.monotonic() + scenarios.WAIT_SECONDS
-        while panel._brush.volume is None and time.monotonic() < end:
+        while panel._painting.volume is None and time.monotonic() < end:
             slicer.app.processEvents()
         display = panel._parameters.volume.GetDisplayNode()
         check((display.GetLevel(), display.GetWindow()) == WINDOWS["brain"], "the window is the brain's")
@@ -102,10 +102,10 @@ class PanelTests:
         slicer.util.setSliceViewerLayers(background=second)
         slicer.app.processEvents()
         slicer.util.selectModule("ICHHPINet")
-        until(lambda: panel._brush.volume is second, "the volume in view is taken")
+        until(lambda: panel._painting.volume is second, "the volume in view is taken")
         scene.Clear(False)
         added = made_up_head(scene, "added")
-        until(lambda: panel._brush.volume is added, "a volume that is dropped in is taken")
+        until(lambda: panel._painting.volume is added, "a volume that is dropped in is taken")
 
     def test_a_volume_loaded_elsewhere_is_left_alone(self) -> None:
         """While another module is seen, its views and windows are not touched."""
@@ -117,9 +117,9 @@ class PanelTests:
         panel._parameters.volume = volume
         for _ in range(5):
             slicer.app.processEvents()
-        check(panel._brush.volume is None and volume.GetDisplayNode().GetWindow() == 1234, "it is as it was")
+        check(panel._painting.volume is None and volume.GetDisplayNode().GetWindow() == 1234, "it is as it was")
         slicer.util.selectModule("ICHHPINet")
-        until(lambda: panel._brush.volume is volume, "it is taken when the module is seen")
+        until(lambda: panel._painting.volume is volume, "it is taken when the module is seen")
 
     def test_the_windows(self) -> None:
         """Each button sets the level and width of its name."""
@@ -151,14 +151,17 @@ class PanelTests:
             until(lambda: panel.ui.straightenButton.visible, "there it is")
             check(not panel.ui.refineButton.enabled, "until then there is nothing else to do")
             panel.ui.straightenButton.click()
-            until(lambda: panel._brush.volume is straight, "the straight copy is chosen")
+            until(lambda: panel._painting.volume is straight, "the straight copy is chosen")
             check(not panel.ui.straightenButton.visible, "and gone")
             panel.ui.foregroundButton.click()
             bent.append(straight)
             move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
             straight.SetAndObserveTransformNodeID(move.GetID())
             check("straighten it first" in panel.ui.statusLabel.text, "a volume that is bent later is refused too")
-            check(panel._brush.effect is None and not panel.ui.foregroundButton.enabled, "with the brush put away")
+            check(
+                panel._painting.brush.effect is None and not panel.ui.foregroundButton.enabled,
+                "with the brush put away",
+            )
 
     def test_without_torch_nothing_is_asked_unless_a_button_is_clicked(self) -> None:
         """Neither a saved scene with Uncertainty on nor a stroke with auto-refine on brings a question."""
@@ -196,7 +199,7 @@ class PanelTests:
         panel, volume = panel_with_head()
         panel.ui.brushSlider.value = 10.0
         panel.ui.foregroundButton.click()
-        check(panel._brush.effect.doubleParameter("BrushAbsoluteDiameter") == 10.0, "the brush is 10 mm")
+        check(panel._painting.brush.effect.doubleParameter("BrushAbsoluteDiameter") == 10.0, "the brush is 10 mm")
         count = 0
         for view, index in (("Red", (1, 6, 6)), ("Green", (3, 18, 6)), ("Yellow", (4, 6, 18))):
             stroke(volume, index, index, view)

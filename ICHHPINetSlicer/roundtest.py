@@ -12,7 +12,7 @@ import slicer
 
 from ichhpinet.itk import simpleitk
 
-from . import looks, overlays, rounds, roundtable, scenarios, widget, worker
+from . import looks, overlays, rounds, roundtable, scenarios, status, widget, worker
 from .dependencies import torch_is_there
 from .nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask
 from .panelstage import (
@@ -27,6 +27,7 @@ from .panelstage import (
     sample_bleed,
     stroke,
     until,
+    watched_by,
 )
 from .scenarios import check, made_up_head, paint
 
@@ -175,7 +176,7 @@ class RoundTests:
     def test_what_fails_is_one_dialog(self) -> None:
         """Refine without a stroke, and an engine that fails: a sentence each."""
         panel, volume = panel_with_head()
-        with dialogs() as said, replaced(widget.logger, "warning") as logged:
+        with dialogs() as said, replaced(status.logger, "warning") as logged:
             panel.ui.refineButton.click()
             check(len(said) == 1 and "There are no strokes" in said[0], "the sentence, once")
             place = " ".join(str(word) for word in logged.call_args.args)
@@ -221,7 +222,7 @@ class RoundTests:
         check(second is not panel, "it is another one")
         other.delete()
         slicer.app.processEvents()
-        check(second.logic is None and not second.Observations, "no observer and no engine is left of it")
+        check(second.logic is None and not watched_by(second), "no observer and no engine is left of it")
         panel._parameters.volume = made_up_head(slicer.mrmlScene)
         slicer.app.processEvents()
         check(panel.ui.refineButton.enabled, "the first panel works on")
@@ -239,7 +240,7 @@ class RoundTests:
         check(panel.logic.has_strokes(panel._parameters.volume), "a stroke of the mouse is a stroke")
         slicer.mrmlScene.Clear(False)
         slicer.app.processEvents()
-        check(panel._brush.effect is None, "a closed scene puts the brush away")
+        check(panel._painting.brush.effect is None, "a closed scene puts the brush away")
 
     def test_the_panel_takes_another_volume_after_a_closed_scene(self) -> None:
         """Closed idle, and in the middle of a round: the next volumes, with the IDs of the old, are taken up."""
@@ -258,7 +259,7 @@ class RoundTests:
                 panel.ui.volumeSelector.setCurrentNode(volume)
                 slicer.app.processEvents()
                 check(panel._parameters.volume is volume, "the volume that is chosen is the panel's")
-                check(panel._brush.volume is volume, "and ready to be painted on")
+                check(panel._painting.volume is volume, "and ready to be painted on")
             while panel.logic.busy:
                 slicer.app.processEvents()
 
@@ -277,22 +278,21 @@ class RoundTests:
         panel, first = panel_with_head("first")
         second = choose(panel, made_up_head(slicer.mrmlScene, "second"))
         strokes = [panel.logic.strokes_node(volume).GetSegmentation() for volume in (first, second)]
-        watched = [one[0] for one in panel.Observations]
+        watched = watched_by(panel)
         check(strokes[0] not in watched and strokes[1] in watched, "the volume before is not watched any more")
         slicer.util.selectModule("Data")  # where nobody begins anew with the next scene
         slicer.mrmlScene.Clear(False)
-        check({one[0] for one in panel.Observations} == {slicer.mrmlScene}, "nothing in the scene is watched")
+        check(watched_by(panel) == {slicer.mrmlScene}, "nothing in the scene is watched")
         slicer.util.selectModule("ICHHPINet")
-        watched = {one[0] for one in panel.Observations}
-        check(watched == {slicer.mrmlScene, panel._parameters}, "a new scene's parameters are")
+        check(watched_by(panel) == {slicer.mrmlScene, panel._parameters}, "a new scene's parameters are")
 
     def test_a_reload_leaves_nothing_of_the_panel_before(self) -> None:
         """Neither observers nor an engine; the new panel works."""
         before, volume = panel_with_head()
         slicer.util.reloadScriptedModule("ICHHPINet")
         panel = slicer.modules.ICHHPINetWidget
-        check(panel is not before and before.logic is None and not before.Observations, "the old one is gone")
-        until(lambda: panel._brush.volume is volume, "the new one has the volume")
+        check(panel is not before and before.logic is None and not watched_by(before), "the old one is gone")
+        until(lambda: panel._painting.volume is volume, "the new one has the volume")
         panel.ui.foregroundButton.click()
         stroke(volume, (3, 8, 8), (3, 8, 10))
         check(panel.logic.has_strokes(volume), "and paints")
@@ -303,7 +303,7 @@ class RoundTests:
             self.skipTest(NO_TORCH)
         panel = opened_panel()
         panel.ui.sampleButton.click()
-        until(lambda: panel._brush.volume is not None, "the sample is loaded")
+        until(lambda: panel._painting.volume is not None, "the sample is loaded")
         volume = panel._parameters.volume
         bleed = sample_bleed(volume)
         z, y, x = (int(n) for n in np.argwhere(bleed)[len(np.argwhere(bleed)) // 2])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -22,20 +18,17 @@ from slicer.util import VTKObservationMixin
 from ichhpinet.errors import InputError
 
 from . import rounds, roundtable
-from .brush import ERASE, Brush
 from .controls import WINDOWS
 from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_there
 from .keys import Keys
 from .logic import ICHHPINetLogic
 from .looks import Looks
-from .nodes import BACKGROUND_ID, FOREGROUND_ID
+from .painting import BRUSHES, Painting
 from .parameters import parameter_node
+from .status import Status
 from .volumes import is_tilted, load_sample, set_window, volume_in_view
 from .worker import POLL_SECONDS, Worker
 
-logger = logging.getLogger(__name__)
-
-BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
 LOADING_SECONDS, LOOK_AGAIN_MS = 5.0, 50  # for a volume to get its display node, which Slicer's loading sets last
 
 
@@ -51,13 +44,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._farewell: Any = None
         self._parameters: Any = None
         self._gui: Any = None
-        self._brush: Any = None
+        self._painting: Any = None
+        self._status: Any = None
         self._timer: Any = None
         self._soon: Any = None
         self._loaded_by = 0.0
-        self._stroke_ended: Any = None
-        self._watched: list[tuple[Any, int, Any]] = []
-        self._stepping = False
         self._keys = Keys()
         self._looks = Looks()
 
@@ -79,12 +70,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self._take_volume)
-        self._stroke_ended = qt.QTimer()
-        self._stroke_ended.setSingleShot(True)
-        self._stroke_ended.connect("timeout()", self._take_stroke)
-        self._brush = Brush()
+        self._status = Status(self.ui.statusLabel)
+        self._painting = Painting(self.ui, self.logic, self._take_stroke, self._on_moved)
         self._connect()
-        with self._told(aloud=True):
+        with self._status.told(aloud=True):
             check_slicer()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -115,12 +104,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _let_go(self) -> None:
         self._timer.stop()
         self._soon.stop()
-        self._stroke_ended.stop()
         if self._keys.shortcuts:  # else they are another panel's
             self._keys.take_back()
         self._set_parameters(None)
         self.removeObservers()
-        self._brush.close()
+        self._painting.close()
         self.logic.close()
         self._parameters = self.logic = None
 
@@ -143,9 +131,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._set_parameters(None)
         if closed is not None:  # its node outlives the scene, and the next volume may have the same ID
             closed.volume = closed.target = None
-        self._brush.leave_the_scene()
-        self._watch(None)
-        self._stroke_ended.stop()
+        self._painting.leave_the_scene()
         self._looks = Looks()
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
@@ -154,7 +140,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._begin()
 
     def _begin(self) -> None:
-        self._brush.own_settings()
+        self._painting.brush.own_settings()
         self._set_parameters(parameter_node())
         self._parameters.volume = self._preselected(self._parameters.volume)
         self._on_parameters()
@@ -182,7 +168,6 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             getattr(ui, f"{name}Button").connect("clicked()", lambda lw=(level, width): set_window(self._volume(), *lw))
         for name, what in BRUSHES.items():
             getattr(ui, name).connect("clicked(bool)", lambda on, w=what: self._choose_brush(w if on else None))
-        ui.brushSlider.connect("valueChanged(double)", self._brush.set_diameter)
         ui.sampleButton.connect("clicked()", self.onSample)
         ui.straightenButton.connect("clicked()", self.onStraighten)
         ui.proposeButton.connect("clicked()", self.onPropose)
@@ -204,68 +189,29 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # -- painting ----------------------------------------------------------------------------------------------------
 
     def _choose_brush(self, what: str | None) -> None:
-        """FOREGROUND_ID, BACKGROUND_ID, ERASE, or None: the mouse navigates."""
-        for button, name in BRUSHES.items():
-            getattr(self.ui, button).setChecked(name == what)
-        volume = self._volume()
-        if what is None or volume is None:
-            self._brush.put_away()
-            return
-        strokes = self.logic.strokes_node(volume)
-        self._watch(strokes, volume)
-        self._brush.paint_on(strokes, volume)
-        self._brush.take(what, self.ui.brushSlider.value)
+        self._painting.choose(what, self._volume())
 
-    def _watch(self, strokes: Any, volume: Any = None) -> None:
-        """Be told of what is painted on these strokes, and where their volume goes; of no others. None: of nothing."""
-        for watched in self._watched:
-            self.removeObserver(*watched)
-        self._watched = []
-        if strokes is not None:
-            painted, moved = slicer.vtkSegmentation.SourceRepresentationModified, volume.TransformModifiedEvent
-            self._watched = [
-                (strokes.GetSegmentation(), painted, self._on_stroke),
-                (volume, moved, self._on_moved),
-            ]
-        for watched in self._watched:
-            self.addObserver(*watched)
-
-    def _on_moved(self, caller: Any = None, event: Any = None) -> None:
+    def _on_moved(self, volume: Any) -> None:
         """The volume came under another transform, and its work with it; one that bends it is refused."""
-        accepted = self.logic.accepts(caller)
-        if caller is not self._volume() or accepted == self.ui.foregroundButton.enabled:
+        accepted = self.logic.accepts(volume)
+        if volume is not self._volume() or accepted == self.ui.foregroundButton.enabled:
             return
         bent = _("the volume is under a transform that bends it; painting would miss: straighten it first")
         self._choose_brush(None)
-        self._say("" if accepted else bent)
+        self._status.say("" if accepted else bent)
         self._update()
 
-    def _on_stroke(self, caller: Any = None, event: Any = None) -> None:
-        """Painting over a stroke of the other kind is told twice: one stroke is what comes before the next event."""
-        if not self._stepping:
-            self._stroke_ended.start(0)
-
-    def _take_stroke(self) -> None:
-        volume = self._brush.volume
-        with self._told():
-            if volume is not None and self.logic.strokes_changed(volume):
+    def _take_stroke(self, volume: Any) -> None:
+        with self._status.told():
+            if self.logic.strokes_changed(volume):
                 self._update()
                 self._refine_by_itself()
 
     def _refine_by_itself(self) -> None:
         """Where it is wished: a round from what is painted, unless one is under way. Nothing is asked or installed."""
         ready = self._parameters.autoRefine and not self.logic.busy and torch_is_there()
-        if ready and self._brush.volume is self._volume() and self.logic.has_strokes(self._volume()):
+        if ready and self._painting.volume is self._volume() and self.logic.has_strokes(self._volume()):
             self.onRefine()
-
-    @contextlib.contextmanager
-    def _own_step(self) -> Iterator[None]:
-        """What the logic does to the strokes in here is no stroke of the user's."""
-        self._stepping = True
-        try:
-            yield
-        finally:
-            self._stepping = False
 
     # -- rounds ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +224,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._ask(self.logic.propose)
 
     def _ask(self, ask: Callable[..., None]) -> None:
-        with self._told(aloud=True):
+        with self._status.told(aloud=True):
             ensure_torch()
             volume = self._volume()
             try:
@@ -296,7 +242,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._update()
 
     def _poll(self) -> None:
-        with self._own_step():
+        with self._painting.own_step():
             busy = self.logic.poll()
         if not busy:
             self._timer.stop()
@@ -312,7 +258,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A round of this volume has landed: perhaps another one is seen by now."""
         if volume is not self._volume():
             self.logic.set_aside(volume)
-            self._say(_("Round {number} of the volume before is there.").format(number=one.number))
+            self._status.say(_("Round {number} of the volume before is there.").format(number=one.number))
             return
         sentence = _("Round {number}: {ml:.1f} ml in {s:.1f} s. {notes}")
         if one.volume_ml == 0 and one.parent is None:
@@ -321,18 +267,18 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 "{notes}"
             )
         notes = " ".join(self.logic.notes(volume))
-        self._say(sentence.format(number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes))
+        self._status.say(sentence.format(number=one.number, ml=one.volume_ml, s=one.seconds, notes=notes))
         self._refine_by_itself()
         self._show_anew()
 
     def _failed(self, volume: Any, kind: str, sentence: str) -> None:
         here = volume is self._volume()
-        self._say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
+        self._status.say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
         self._update()
         if kind == "memory":
             self._offer_to_start_anew(volume)
         elif kind != "cancelled":
-            slicer.util.errorDisplay(self.ui.statusLabel.text)
+            slicer.util.errorDisplay(self._status.text)
 
     def _offer_to_start_anew(self, volume: Any) -> None:
         """The way on where the rounds in the scene cannot be continued, by a newer version's weights for one."""
@@ -340,17 +286,17 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "{sentence}.\n\nStart anew? The rounds of this volume and their masks are removed; strokes that were not "
             "submitted stay."
         )
-        if slicer.util.confirmYesNoDisplay(question.format(sentence=self.ui.statusLabel.text)):
-            with self._told(aloud=True), self._own_step():
+        if slicer.util.confirmYesNoDisplay(question.format(sentence=self._status.text)):
+            with self._status.told(aloud=True), self._painting.own_step():
                 self.logic.start_anew(volume)
-                self._say("")
+                self._status.say("")
                 self._show_anew()
 
     def _walk(self, step: Any) -> None:
-        with self._told():
-            with self._own_step():
+        with self._status.told():
+            with self._painting.own_step():
                 step(self._volume())
-            self._say("")  # of a round that may be undone now
+            self._status.say("")  # of a round that may be undone now
             self._show_anew()
 
     def _see(self, row: int) -> None:
@@ -361,17 +307,17 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._show_anew(select_current=False)
 
     def _continue_from(self, row: int) -> None:
-        with self._told():
+        with self._status.told():
             volume = self._volume()
             number = self.logic.table(volume)[row].number
-            with self._own_step():
+            with self._painting.own_step():
                 self.logic.return_to(volume, number)
-            self._say(_("The next round continues from round {number}.").format(number=number))
+            self._status.say(_("The next round continues from round {number}.").format(number=number))
             self._show_anew()
 
     def onNextUncertain(self) -> None:
         """Jump to the most uncertain slice, then to the next most."""
-        with self._told(aloud=True):
+        with self._status.told(aloud=True):
             one = self._seen()
             if one is None:
                 raise InputError(_("there is no round yet; refine or propose first"))
@@ -406,18 +352,18 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _jump(self) -> None:
         if not self._looks.jump(self._volume()):
-            self._say(_("No slice is uncertain."))
+            self._status.say(_("No slice is uncertain."))
 
     # -- finish ------------------------------------------------------------------------------------------------------
 
     def onCopy(self) -> None:
         """The haemorrhage of the round that is seen (the current one where none is) into the chosen segmentation."""
-        with self._told(aloud=True):
+        with self._status.told(aloud=True):
             one, target = self._seen() or self.logic.current(self._volume()), self._parameters.target
             if one is None or target is None:
                 raise InputError(_("there is no round or no segmentation chosen; both are needed to copy"))
             rounds.copy_into(one, self._volume(), target, _("Haemorrhage"))
-            self._say(_("Round {number} copied.").format(number=one.number))
+            self._status.say(_("Round {number} copied.").format(number=one.number))
 
     def onExport(self) -> None:
         """The haemorrhage of the round that is seen into a file; of the current one where none is."""
@@ -425,22 +371,22 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         filters = "Segmentation (*.seg.nrrd);;NIfTI (*.nii.gz)"
         path = qt.QFileDialog.getSaveFileName(self.parent, _("Export mask"), "haemorrhage.seg.nrrd", filters)
         if path and one is not None:
-            with self._told(aloud=True):
+            with self._status.told(aloud=True):
                 try:
                     self.logic.export(self._volume(), one.number, path)
                 except OSError as error:
                     sentence = _("the file cannot be written ({why}); choose another place")
                     raise InputError(sentence.format(why=error.strerror)) from error
-                self._say(_("Round {number} exported.").format(number=one.number))
+                self._status.say(_("Round {number} exported.").format(number=one.number))
 
     def onSample(self) -> None:
         """The bundled head CT."""
-        with self._told(), slicer.util.WaitCursor():
+        with self._status.told(), slicer.util.WaitCursor():
             self._parameters.volume = load_sample()
 
     def onStraighten(self) -> None:
         """A copy of a tilted volume on a straight grid, chosen in its place."""
-        with self._told(aloud=True), slicer.util.WaitCursor():
+        with self._status.told(aloud=True), slicer.util.WaitCursor():
             self._parameters.volume = self.logic.straighten(self._volume())
 
     # -- showing -----------------------------------------------------------------------------------------------------
@@ -449,7 +395,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self._parameters.volume if self._parameters is not None else None
 
     def _on_parameters(self, caller: Any = None, event: Any = None) -> None:
-        if self._volume() is None and self._watched:  # it was deleted
+        if self._volume() is None and self._painting.has_begun:  # it was deleted
             self._choose_brush(None)
             self._set_last_aside()
         if self._is_new(self._volume()):  # perhaps in the middle of its loading: not before that is done
@@ -460,7 +406,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._update()
 
     def _is_new(self, volume: Any) -> bool:
-        return volume is not None and volume is not self._brush.volume
+        return volume is not None and volume is not self._painting.volume
 
     def _take_volume(self) -> None:
         """Show the volume that was chosen, in the brain window if it has no work yet, ready to be painted on."""
@@ -471,29 +417,27 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if loading and time.monotonic() < self._loaded_by:
             self._soon.start(LOOK_AGAIN_MS)
             return
-        with self._told():
+        with self._status.told():
             self._choose_brush(None)
             self._set_last_aside()
-            strokes = self.logic.strokes_node(volume)
+            self.logic.strokes_node(volume)  # refused where nothing can be painted, before anything is shown
             self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
             if not rounds.rounds_of(volume):
                 set_window(volume, *WINDOWS["brain"])
-            self._brush.paint_on(strokes, volume)
-            self._watch(strokes, volume)
+            self._painting.take_up(volume)
             self._lay_over()
-            self._say("")
+            self._status.say("")
         self._update()
 
     def _set_last_aside(self) -> None:
         """The volume before, if there is one still, and what was laid over it."""
-        last = self._brush.volume
+        last = self._painting.volume
         if last is not None and last.GetScene() is not None:
             self.logic.set_aside(last)
             self._looks.lay(last, None, changes=False, uncertainty=False)
         self._looks = Looks()
-        self._watch(None)
-        self._brush.paint_on(None, None)
+        self._painting.take_up(None)
 
     def _seen(self) -> Any:
         """The round that is seen; None where none is."""
@@ -514,7 +458,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         one, p = self._seen(), self._parameters
         unknown = one is not None and not (self._looks.known(one) or self._looks.refused(one))
         if p.showUncertainty and unknown and not self.logic.busy and torch_is_there():
-            with self._told():
+            with self._status.told():
                 self._look(one, lambda: None)
         self._looks.lay(volume, one, p.showChanges, p.showUncertainty)
         if one is not None:
@@ -539,22 +483,6 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.progressBar.setVisible(busy)
         ui.cancelButton.setVisible(busy)
         roundtable.fill(ui.roundsTable, self.logic.table(volume) if there else [])
-
-    def _say(self, sentence: str) -> None:
-        self.ui.statusLabel.setText(sentence[:1].upper() + sentence[1:])
-
-    @contextlib.contextmanager
-    def _told(self, aloud: bool = False) -> Iterator[None]:
-        """What cannot be used is said in the panel, in its own sentence; aloud: in a dialog too."""
-        try:
-            yield
-        except InputError as error:
-            self._say(str(error))
-            place = traceback.extract_tb(error.__traceback__)[-1]  # not the sentence: it may name a patient's file
-            why = type(error.__cause__ or error).__name__
-            logger.warning("refused in %s, line %d (%s)", Path(place.filename).name, place.lineno, why)
-            if aloud:
-                slicer.util.errorDisplay(self.ui.statusLabel.text)
 
 
 def _damage(volume: Any) -> str:

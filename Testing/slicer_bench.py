@@ -36,7 +36,7 @@ def scroll(while_true: Callable[[], bool]) -> list[float]:
     """Seconds from the turn of the wheel to the slice, for as long as it holds."""
     widget = slicer.app.layoutManager().sliceWidget("Red")
     bounds, took = [0.0] * 6, []
-    slicer.modules.ICHHPINetWidget._brush.volume.GetRASBounds(bounds)
+    slicer.modules.ICHHPINetWidget._painting.volume.GetRASBounds(bounds)
     offsets = np.linspace(bounds[4] + MARGIN_MM, bounds[5] - MARGIN_MM, TURNS)
     while while_true():
         began = time.perf_counter()
@@ -97,7 +97,7 @@ def main() -> None:
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     panel = opened_panel()
     panel.ui.sampleButton.click()
-    until(lambda: panel._brush.volume is not None, "the sample is loaded")
+    until(lambda: panel._painting.volume is not None, "the sample is loaded")
     volume = panel._parameters.volume
     began = time.perf_counter()
     alone = scroll(lambda: time.perf_counter() - began < 5)
