@@ -36,11 +36,14 @@ Progress = Callable[[float, str], object]
 _counter = itertools.count(1)
 
 
-def read(path: Path, progress: Progress, series: str | None = None) -> CTVolume | KeptSession:
-    """What lies at a path: a CT, or a session that was unpacked there. Slow. Raises: InputError, SeveralSeries."""
+def read(path: Path, progress: Progress, **how: Any) -> CTVolume | KeptSession:
+    """What lies at a path: a CT, or a session that was unpacked there. Slow. Raises: InputError, SeveralSeries.
+
+    how: of `read_volume`, series, hounsfield or window.
+    """
     if is_session(path):
         return read_archive(path)
-    return read_volume(path, series=series, progress=progress)
+    return read_volume(path, progress=progress, **how)
 
 
 def read_sample(folder: Path) -> CTVolume:

@@ -1,4 +1,4 @@
-"""Opening: what is being read for the page, how far that is, and the series on offer. Showing it is elsewhere."""
+"""Opening: what is being read for the page, how far that is, and what the user is asked. Showing it is elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Opening:
-    """One read at a time. Sets the page's `stage`, `loading` and `series`."""
+    """One read at a time. Sets the page's `stage`, `loading` and `offer`."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class Opening:
     def open_path(self, path: Path, series: str | None = None, uploaded: Path | None = None) -> None:
         """Read a CT or an unpacked session, and show it. Returns at once.
 
-        series: which of several in a folder. uploaded: deleted once it is read, or none of its series is wanted.
+        series: which of several in a folder. uploaded: deleted once it is read, or is not wanted.
         """
-        self.open(reader(path, series, uploaded))
+        self.open(reader(path, uploaded, {"series": series}))
 
-    def choose_series(self, number: int) -> None:
-        """Open one of the series on offer, counted from 0. One that cannot be used leaves the others on offer."""
+    def choose(self, number: int) -> None:
+        """Go one of the ways on offer, counted from 0. One that leads nowhere leaves the others on offer."""
         offer = self._offered
-        if offer is not None and 0 <= number < len(offer.choices):
+        if offer is not None and 0 <= number < len(offer.ways):
             self._offered = None
             try:
-                self.open(reader(offer.path, offer.choices[number].uid, offer.uploaded, keep=True), offer=offer)
+                self.open(reader(offer.path, offer.uploaded, offer.ways[number].how, keep=True), offer=offer)
             except BaseException:
                 self._offered = offer
                 raise
@@ -73,7 +73,7 @@ class Opening:
     def open(self, read: Read, then: Callable[[], None] | None = None, offer: Offer | None = None) -> None:
         """Read, show, then `then`. Returns at once. Raises: InputError while something else is read.
 
-        offer: what the read series was chosen from; it is there again where that one cannot be used.
+        offer: what this way was chosen from; it is there again where the way leads nowhere.
         """
         if self.is_reading:
             raise InputError("a CT is being read; wait for it")
@@ -119,7 +119,8 @@ class Opening:
             delete(offer.uploaded)
             return
         self._offered = offer
-        self._state.series = [f"Series {choice.number}: {choice}" for choice in offer.choices]
+        told = {"question": offer.question, "lead": offer.lead, "none": offer.none}
+        self._state.offer = told | {"ways": [way.words for way in offer.ways]}
         self._state.stage = "choose"
         self._state.flush()
 

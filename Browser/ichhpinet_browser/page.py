@@ -54,8 +54,8 @@ class Page:
         triggers: dict[str, Callable[..., Any]] = {
             "sample": self.open_sample,
             "leave": self.leave,
-            "series": lambda number: self.opening.choose_series(int(number)),
-            "no_series": self.opening.choose_none,
+            "choose": lambda number: self.opening.choose(int(number)),
+            "choose_none": self.opening.choose_none,
             "brush": self.choose_brush,
             "brush_mm": self.set_brush_mm,
             "window": self.set_window,

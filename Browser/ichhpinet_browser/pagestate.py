@@ -15,14 +15,14 @@ State = dict[str, Any]
 
 
 def at_first(settings: PageSettings, views: State) -> State:
-    """An empty page. stage: 'empty', 'loading', 'choose' (one of several series) or 'ready'."""
+    """An empty page. stage: 'empty', 'loading', 'choose' (the user is asked) or 'ready'."""
     return {
         "trame__title": "ICHHPINet",
         "trame__favicon": "page/icon.svg",
         "trame__client_only": ["trame__busy", "uploading"],
         "uploading": -1,  # percent, told by page.js to its own page
         "loading": {"what": "", "percent": 0},
-        "series": [],  # to choose from, in words
+        "offer": {"question": "", "lead": "", "ways": [], "none": ""},  # what is asked, and the answers, in words
         "message": {"kind": "", "text": "", "count": 0},
         "brush": "",
         "brush_mm": USUAL_MM,

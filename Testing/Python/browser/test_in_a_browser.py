@@ -288,8 +288,8 @@ def test_of_several_series_one_is_chosen_with_a_click(
     for last in (False, True):
         page.locator("#open-file").set_input_files(tmp_path / "cd.zip")
         page.get_by_role("heading", name="Which series?").wait_for()
-        assert page.evaluate("document.activeElement.id") == "series-title", "a screen reader says the question"
-        assert page.locator(".one-series").all_inner_texts() == [first, second]
+        assert page.evaluate("document.activeElement.id") == "offer-title", "a screen reader says the question"
+        assert page.locator(".one-way").all_inner_texts() == [first, second]
         assert len(kept() - before) >= 7
         if not last:
             picture(page, "45-which-series")
@@ -298,10 +298,24 @@ def test_of_several_series_one_is_chosen_with_a_click(
             assert not kept() - before
     page.get_by_role("button", name=second).click()
     page.get_by_role("alert").wait_for()
-    assert "it must have at least 2" in said(page) and page.locator(".one-series").count() == 2, "the others stay"
+    assert "it must have at least 2" in said(page) and page.locator(".one-way").count() == 2, "the others stay"
     page.get_by_role("button", name=first).click()
     ready(page)
     assert "× 6 ·" in state(page, "grid") and not kept() - before
+
+
+def test_values_that_are_not_taken_for_hu_are_asked_about(tab: Tab, picture: Picture, tmp_path: Path) -> None:
+    page = tab()
+    shown = head_hu().clip(0, 180)
+    sitk.WriteImage(sitk.GetImageFromArray(shown), str(tmp_path / "shown.nii.gz"))
+    page.get_by_role("heading", name="Open a head CT").wait_for()
+    page.locator("#open-file").set_input_files(tmp_path / "shown.nii.gz")
+    page.get_by_role("heading", name="What are its values?").wait_for()
+    assert "its values run from 0 to 180" in page.locator(".lead").inner_text()
+    picture(page, "46-which-values")
+    page.get_by_role("button", name="HU, as they are").click()
+    ready(page)
+    assert "values 0 to 180 were read as HU, as asked" in state(page, "notes")[0]
 
 
 def test_two_pages_do_not_see_each_other_a_third_is_told_and_a_closed_one_makes_room(

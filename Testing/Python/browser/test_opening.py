@@ -9,12 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
-from ichhpinet.dicom import SeriesChoice
+from core.ct_files import head_hu
 from ichhpinet.errors import InputError
 from ichhpinet_browser import opening as room
-from ichhpinet_browser.offers import Offer
+from ichhpinet_browser.offers import Offer, Way
 from ichhpinet_browser.opening import Opening
 
 
@@ -24,7 +26,7 @@ class Told:
     def __init__(self, case: bool = False) -> None:
         self.said: list[tuple[str, str]] = []
         self.shown: list[Any] = []
-        self.state = SimpleNamespace(stage="ready" if case else "empty", flush=lambda: None, series=[])
+        self.state = SimpleNamespace(stage="ready" if case else "empty", flush=lambda: None)
         self.state.update = lambda values: self.state.__dict__.update(values)
         self.opening = Opening(self.state, lambda *one: self.said.append(one), lambda: None, self.show, lambda: case)
 
@@ -36,6 +38,10 @@ class Told:
         """Until nothing is being read."""
         while len(asyncio.all_tasks()) > 1:
             await asyncio.sleep(0.005)
+
+
+def asked(uploaded: Path, *ways: Way) -> Offer:
+    return Offer(uploaded, uploaded, "Which?", "There are several.", ways, "None of them")
 
 
 def played(play: Callable[[Told], Coroutine[Any, Any, None]], case: bool = False) -> Told:
@@ -95,14 +101,13 @@ def test_what_cannot_be_read_is_said_and_the_case_before_stays(failure: Exceptio
 def test_series_stay_on_offer_until_one_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded = tmp_path / "upload"
     uploaded.mkdir()
-    choices = tuple(SeriesChoice(f"1.{n}", n, 30, 5.0, "H30s", False) for n in (1, 2))
-    offer = Offer(uploaded, uploaded, choices)
+    offer = asked(uploaded, *(Way(f"Series {n}", {"series": f"1.{n}"}) for n in (1, 2)))
 
-    def reader(path: Path, uid: str, *_: Any, **__: Any) -> Any:
+    def reader(path: Path, uploaded: Path, how: Any, keep: bool) -> Any:
         def read(progress: Any) -> Any:
-            if uid == "1.1":
+            if how["series"] == "1.1":
                 raise InputError("a slice is missing; it must be whole")
-            return uid
+            return how["series"]
 
         return read
 
@@ -111,12 +116,12 @@ def test_series_stay_on_offer_until_one_can_be_used(tmp_path: Path, monkeypatch:
     async def play(told: Told) -> None:
         told.opening.open(lambda progress: offer)
         await told.end()
-        assert told.state.stage == "choose" and len(told.state.series) == 2
-        told.opening.choose_series(7)
-        told.opening.choose_series(0)
+        assert told.state.stage == "choose" and told.state.offer["ways"] == ["Series 1", "Series 2"]
+        told.opening.choose(7)
+        told.opening.choose(0)
         await told.end()
         assert told.state.stage == "choose" and "A slice is missing" in told.said[-1][1] and uploaded.exists()
-        told.opening.choose_series(1)
+        told.opening.choose(1)
         await told.end()
 
     assert played(play).shown == ["1.2"] and not uploaded.exists()
@@ -128,9 +133,31 @@ def test_series_that_nobody_wants_are_deleted(tmp_path: Path, way: str) -> None:
     uploaded.mkdir()
 
     async def play(told: Told) -> None:
-        told.opening.open(lambda progress: Offer(uploaded, uploaded, ()))
+        told.opening.open(lambda progress: asked(uploaded))
         await told.end()
         getattr(told.opening, way)()
 
     played(play)
     assert not uploaded.exists()
+
+
+@pytest.mark.parametrize(("number", "note"), [(0, "were read as HU, as asked"), (1, "window of level 40, width 80 HU")])
+def test_what_is_not_taken_for_hu_is_asked_about_and_can_be_overruled(tmp_path: Path, number: int, note: str) -> None:
+    uploaded = tmp_path / "upload"
+    uploaded.mkdir()
+    values = np.clip(head_hu(), 0, 180)
+    sitk.WriteImage(sitk.GetImageFromArray(values.astype(np.float32)), str(uploaded / "ct.nii.gz"))
+
+    async def play(told: Told) -> None:
+        told.opening.open_path(uploaded / "ct.nii.gz", uploaded=uploaded)
+        await told.end()
+        offer = told.state.offer
+        assert told.state.stage == "choose" and offer["question"] == "What are its values?"
+        assert offer["lead"].startswith("The file is not HU: its values run from 0 to 180; they must be HU. If you")
+        assert len(offer["ways"]) == 5 and uploaded.exists()
+        told.opening.choose(number)
+        await told.end()
+
+    (ct,) = played(play).shown
+    assert note in ct.notes[0] and not uploaded.exists()
+    assert ct.hu.max() == pytest.approx(180 if number == 0 else 80 * 180 / 255, abs=0.1)
