@@ -27,6 +27,7 @@ Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
 FOREGROUND_ID, BACKGROUND_ID = "Foreground", "Background"
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 HOUNSFIELD = "ICHHPINet.HU"  # an attribute: the values are HU, whatever they look like
+ASKED = "asked"  # its value where the user said so, against what the values look like
 OTHERWISE = "as scanners give them: choose a head CT"
 SAME_GRID = 1e-4  # mm, and shares of a direction cosine: what saving a scene may change
 SAME_PLACE_MM = 0.01  # two slices closer than this are one place scanned twice
@@ -37,7 +38,8 @@ def volume_from_node(node: Node, to_ras: NDArray[np.float64] | None = None) -> C
     """The CT that a scalar volume node holds, on its own grid (parent transforms apart).
 
     Values are HU as Slicer's readers give them; a picture is guessed by the table of `hounsfield`, with a note, but not
-    in a node that `node_from_volume` made. to_ras: (4, 4), where it lay, in place of where it lies.
+    in a node that `node_from_volume` made, nor after `take_as_hounsfield`. to_ras: (4, 4), where it lay, in place of
+    where it lies.
 
     Raises: InputError for what is no CT: no image, several components, not HU, a sheared grid.
     """
@@ -47,9 +49,16 @@ def volume_from_node(node: Node, to_ras: NDArray[np.float64] | None = None) -> C
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
     hu = voxels(node.GetImageData()).astype(np.float32)
     checked = CTVolume.from_array(hu, tuple(spacing[::-1]), tuple(matrix[:3, 3]), direction)
-    known = node.GetAttribute(HOUNSFIELD) is not None
-    values, notes = to_hounsfield(checked.hu, "the volume", otherwise=OTHERWISE, known=known)
+    mark = node.GetAttribute(HOUNSFIELD)
+    values, notes = to_hounsfield(checked.hu, "the volume", otherwise=OTHERWISE, known=mark is not None)
+    if mark == ASKED:
+        notes = (f"values {values.min():g} to {values.max():g} were taken as HU, as asked",)
     return checked if not notes else CTVolume(values, checked.spacing_mm, checked.origin, checked.direction, notes)
+
+
+def take_as_hounsfield(node: Node) -> None:
+    """From now on the volume's values are HU, whatever they look like; saved with the scene."""
+    node.SetAttribute(HOUNSFIELD, ASKED)
 
 
 def check_image(node: Node) -> None:

@@ -16,6 +16,7 @@ from .nodes import BACKGROUND_ID, FOREGROUND_ID
 from .panelstage import (
     NO_TORCH,
     dialogs,
+    idle,
     opened_panel,
     painted,
     panel_with_head,
@@ -25,7 +26,7 @@ from .panelstage import (
     until,
 )
 from .sample import NAME
-from .scenarios import check, made_up_head
+from .scenarios import check, made_up_head, paint
 
 
 class PanelTests:
@@ -74,6 +75,26 @@ class PanelTests:
         panel._parameters.volume = made_up_head(slicer.mrmlScene)
         slicer.app.processEvents()
         check(panel.ui.refineButton.enabled and not panel.ui.statusLabel.text, "a CT can be worked on")
+
+    def test_values_that_do_not_look_like_hu_can_be_said_to_be(self) -> None:
+        """Refused in a question: no leaves all as it is, yes makes the round, with a note; it is asked once."""
+        if not torch_is_there():
+            self.skipTest(NO_TORCH)
+        panel, volume = panel_with_head()
+        slicer.util.arrayFromVolume(volume)[:] = np.clip(slicer.util.arrayFromVolume(volume), 0, 180)
+        slicer.util.arrayFromVolumeModified(volume)
+        paint(panel.logic, volume, FOREGROUND_ID, scenarios.ON_BLEED)
+        for answer in (False, True):
+            with dialogs(answer) as said:
+                panel.ui.refineButton.click()
+            check(len(said) == 1 and "is not HU" in said[0] and "Are they HU?" in said[0], "it is asked")
+            check(panel.logic.busy is answer and panel.logic.has_strokes(volume), "and answered")
+        idle(panel)
+        check("taken as HU, as asked" in panel.ui.statusLabel.text, "the note says so")
+        paint(panel.logic, volume, BACKGROUND_ID, scenarios.BESIDE)
+        with dialogs() as said:
+            refine(panel)
+        check(not said and panel.ui.roundsTable.rowCount == 2, "it is not asked again")
 
     # -- start -------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from .dependencies import check_slicer, engine_python, ensure_torch, torch_is_th
 from .keys import Keys
 from .logic import ICHHPINetLogic
 from .looks import Looks
+from .nodes import OTHERWISE, take_as_hounsfield
 from .painting import BRUSHES, Painting
 from .parameters import parameter_node
 from .status import Status
@@ -230,11 +231,21 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             try:
                 ask(volume, partial(self._done, volume), partial(self._failed, volume), self._progress)
             except InputError as error:
-                if volume is None or str(error) != _damage(volume):
+                if volume is not None and str(error) == _damage(volume):
+                    self._failed(volume, "memory", str(error))
+                elif OTHERWISE not in str(error):
                     raise
-                self._failed(volume, "memory", str(error))
+                elif self._is_overruled(error):
+                    take_as_hounsfield(volume)
+                    self._ask(ask)
             else:
                 self._working()
+
+    def _is_overruled(self, doubt: InputError) -> bool:
+        """Whether the user knows the volume's values to be HU, though they do not look so."""
+        self._status.say(str(doubt))
+        question = _("{sentence}.\n\nIf you know that its values are HU, it can be used as it is. Are they HU?")
+        return bool(slicer.util.confirmYesNoDisplay(question.format(sentence=self._status.text)))
 
     def _working(self) -> None:
         self.ui.progressBar.setRange(0, 0)

@@ -22,6 +22,7 @@ from ICHHPINetSlicer.nodes import (
     painted_strokes,
     segment_mask,
     set_segment,
+    take_as_hounsfield,
     volume_from_node,
     voxels,
 )
@@ -175,6 +176,10 @@ def test_values_that_are_not_hu_are_refused_with_a_way_out_that_slicer_has(scene
     voxels(volume.GetImageData())[:] = np.arange(voxels(volume.GetImageData()).size).reshape(5, 16, 16)
     with pytest.raises(InputError, match="not HU: its values run from 0 to 1279; .*choose a head CT"):
         volume_from_node(volume)
+    take_as_hounsfield(volume)
+    read = volume_from_node(volume)
+    assert np.array_equal(read.hu, voxels(volume.GetImageData()))
+    assert read.notes == ("values 0 to 1279 were taken as HU, as asked",)
 
 
 def test_a_sheared_grid_is_refused(scene: Any, volume: Any) -> None:
