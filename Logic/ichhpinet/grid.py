@@ -184,7 +184,8 @@ class WorkingGrid:
             if not outside and slab.dtype == bool and not slab.any():  # strokes: most slices have none
                 planes.append(torch.zeros(rows.stop - rows.start, *self.shape[1:]))
                 continue
-            values = torch.from_numpy(np.ascontiguousarray(slab, dtype=np.float32)) - outside
+            # A copy: of one slice of a reversed axis, NumPy would keep the negative stride, which torch refuses.
+            values = torch.from_numpy(np.array(slab, dtype=np.float32, order="C", copy=True)).sub_(outside)
             along = self._down[0][rows, start : start + len(slab)]
             planes.append(_apply((along, self._down[1], self._down[2]), values))
         return torch.cat(planes) + outside

@@ -168,6 +168,20 @@ def test_many_slices_are_merged_slab_by_slab_as_if_at_once(depth: int) -> None:
     np.testing.assert_allclose(grid.to_working(values).numpy(), means, atol=1e-6)
 
 
+@pytest.mark.parametrize("flips", [(True, False, False), (True, True, True)])
+@pytest.mark.parametrize("depth", [2, 8, 9, 17, 33])
+@pytest.mark.parametrize("merge", [1, 2])
+def test_a_ct_of_any_length_stored_backwards_is_the_same_ct(
+    flips: tuple[bool, bool, bool], depth: int, merge: int
+) -> None:
+    hu = np.random.default_rng(depth).normal(30, 5, (depth, 20, 18)).astype(np.float32)
+    box, spacing = ((0, 20), (0, 18)), (5.0, 1.0, 1.0)
+    there = WorkingGrid(hu.shape, spacing, Orientation((0, 1, 2), (False,) * 3), box, 1.0, merge).to_working(hu)
+    backwards = np.ascontiguousarray(hu[tuple(slice(None, None, -1 if flip else 1) for flip in flips)])
+    grid = WorkingGrid(hu.shape, spacing, Orientation((0, 1, 2), flips), box, 1.0, merge)
+    assert torch.equal(grid.to_working(backwards), there)
+
+
 @given(grids(), st.integers(0, 2**32 - 1))
 def test_a_painted_voxel_is_always_painted_on_the_working_grid(grid: WorkingGrid, seed: int) -> None:
     rng = np.random.default_rng(seed)
