@@ -106,7 +106,7 @@ def _add_segment(subparsers: Any) -> None:
         help="strokes in, masks and a report out",
         description="Segment a CT. Each scribble file is one round; without any, there is one proposed round.",
     )
-    parser.add_argument("ct", metavar="CT", type=Path, help="NIfTI, NRRD or MetaImage file, or a DICOM folder")
+    parser.add_argument("ct", metavar="CT", type=Path, nargs="?", help="NIfTI, NRRD or MHA file, or a DICOM folder")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the masks and report.json")
     parser.add_argument(
         "--scribbles",
@@ -161,8 +161,9 @@ def _run_segment(arguments: argparse.Namespace) -> int:
 
     window = tuple(arguments.window) if arguments.window else None
     bar = ProgressBar()
-    volume = read_volume(arguments.ct, window=window, hounsfield=arguments.hu, series=arguments.series, progress=bar)
-    strokes = [_read_scribbles(path, volume) for path in arguments.scribbles]
+    ct, scribble_files = _ct_and_scribbles(arguments)
+    volume = read_volume(ct, window=window, hounsfield=arguments.hu, series=arguments.series, progress=bar)
+    strokes = [_read_scribbles(path, volume) for path in scribble_files]
     out = _made_folder(arguments.out)
     older = masks_of(out / "report.json")
 
@@ -175,7 +176,7 @@ def _run_segment(arguments: argparse.Namespace) -> int:
     for note in notes:
         bar.say(f"note: {note}")
     report = Report.begun(volume, predictor, _weights(arguments.checkpoint), version(), notes)
-    if arguments.ct.is_dir():
+    if ct.is_dir():
         _write_ct(out, volume, arguments.format)
     steps: list[Any] = [None, *strokes] if arguments.propose or not strokes else strokes
     bar.end()
@@ -191,6 +192,15 @@ def _run_segment(arguments: argparse.Namespace) -> int:
             (out / stale).unlink(missing_ok=True)
         print(f"{result.number:>5} {row['volume_ml']:>8.2f} {row['delta_ml']:>+8.2f} {row['seconds']:>8.2f}  {name}")
     return DONE
+
+
+def _ct_and_scribbles(arguments: argparse.Namespace) -> tuple[Path, list[Path]]:
+    """Where the CT stands last, behind the scribbles, argparse takes it for one of them. Raises InputError: none."""
+    if arguments.ct is not None:
+        return arguments.ct, arguments.scribbles
+    if not arguments.scribbles:
+        raise InputError("no CT is given; it must be a file or a DICOM folder")
+    return arguments.scribbles[-1], arguments.scribbles[:-1]
 
 
 def _read_scribbles(path: Path, volume: Any) -> Any:

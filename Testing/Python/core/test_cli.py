@@ -128,6 +128,18 @@ def test_scribbles_given_one_by_one_are_rounds_too(tmp_path: Path, ct: Path, hea
     ]
 
 
+def test_the_ct_may_stand_behind_its_scribbles_and_none_at_all_is_said(
+    tmp_path: Path, ct: Path, head: CTVolume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(strokes_file(tmp_path / f"{name}.nrrd", head, (2,))) for name in "ab"]
+    assert cli.main(["segment", "--out", str(tmp_path / "out"), "--scribbles", *files, str(ct)]) == 0
+    assert len(json.loads((tmp_path / "out" / "report.json").read_text())["rounds"]) == 2
+    for line, says in ([], "no CT is given"), (["--scribbles", *files], "b.nrrd is a label map, not a CT"):
+        assert cli.main(["segment", "--out", str(tmp_path / "none"), *line]) == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_values_that_are_said_to_be_hu_are_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stripped = np.zeros((3, 16, 16), np.float32)
     stripped[:, 4:12, 4:12] = np.linspace(1.0, 119.5, 64).reshape(8, 8)
