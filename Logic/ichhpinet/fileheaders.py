@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from ichhpinet.errors import InputError
+from ichhpinet.filevoxels import metaimage_is_whole, nrrd_is_whole
 
 NIFTI_FIELDS = {  # header's length (its first word) -> type and place of dim, pixdim, datatype, vox_offset, form codes
     348: (("8h", 40), ("8f", 76), ("2h", 70), ("f", 108), ("2h", 252)),
@@ -27,16 +28,8 @@ SPACING_WORDS = ("space directions", "spacings", "elementspacing", "elementsize"
 NRRD_NEEDS = ("type", "sizes", "encoding")
 NRRD_UNITS = ("space units", "units")
 MM = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "none", "???")
-METAIMAGE_NEEDS = ("dimsize", "elementtype", "elementdatafile")
+METAIMAGE_NEEDS = ("ndims", "dimsize", "elementtype", "elementdatafile")
 METAIMAGE_TURNS = ("transformmatrix", "rotation", "orientation")
-METAIMAGE_BYTES = {"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4} | {
-    "MET_LONG": 4,
-    "MET_ULONG": 4,
-    "MET_LONG_LONG": 8,
-    "MET_ULONG_LONG": 8,
-    "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
-}
 
 
 @dataclass(frozen=True)
@@ -77,14 +70,15 @@ def check_nifti(path: Path) -> tuple[str, ...]:
 def check_text_header(path: Path, kind: str) -> tuple[str, ...]:
     """Notes about an NRRD or MetaImage file.
 
-    kind: "nrrd" or "metaimage". Raises InputError when the header is cut, states no spacing, or its data is cut.
+    kind: "nrrd" or "metaimage". Raises InputError when the header is cut or states no spacing, or its data is cut or
+    damaged.
     """
     with path.open("rb") as file:
         start = file.read(TEXT_HEADER_BYTES)
-    fields = _metaimage_fields(start) if kind == "metaimage" else _nrrd_fields(start)
+    fields, data_at = _metaimage_fields(start) if kind == "metaimage" else _nrrd_fields(start)
     needed = METAIMAGE_NEEDS if kind == "metaimage" else NRRD_NEEDS
-    whole = all(word in fields for word in needed) and (kind == "nrrd" or _metaimage_is_whole(fields, path))
-    if not whole:
+    is_whole = metaimage_is_whole if kind == "metaimage" else nrrd_is_whole
+    if not all(word in fields for word in needed) or not is_whole(path, fields, data_at):
         raise InputError(f"{path.name} cannot be read: it is cut short or damaged")
     if not any(word in fields for word in SPACING_WORDS) or (kind == "nrrd" and not _nrrd_spacing_is_known(fields)):
         raise InputError(f"{path.name} does not state its spacing; it must, in mm")
@@ -106,34 +100,24 @@ def _nrrd_spacing_is_known(fields: dict[str, str]) -> bool:
     return len(known) >= min(3, len(steps))
 
 
-def _nrrd_fields(start: bytes) -> dict[str, str]:
-    header = start.replace(b"\r\n", b"\n").split(b"\n\n")[0]
-    return _fields(header, b":")
+def _nrrd_fields(start: bytes) -> tuple[dict[str, str], int]:
+    """The header's fields, and where its voxels begin, if they are behind it."""
+    header, blank_line = start, re.search(rb"\r?\n\r?\n", start)
+    if blank_line is not None:
+        header = start[: blank_line.start()]
+    return _fields(header, b":"), len(start) if blank_line is None else blank_line.end()
 
 
-def _metaimage_fields(start: bytes) -> dict[str, str]:
-    """The header's fields, and under "" the number of bytes of the line with the last of them and all before it."""
+def _metaimage_fields(start: bytes) -> tuple[dict[str, str], int]:
+    """The header's fields, and the number of bytes of the line with the last of them and all before it."""
     at = start.lower().find(b"elementdatafile")
     end = start.find(b"\n", at) + 1 if at >= 0 else 0
-    return _fields(start[: end or None], b"=") | {"": str(end or len(start))}
+    return _fields(start[: end or None], b"="), end or len(start)
 
 
 def _fields(header: bytes, divider: bytes) -> dict[str, str]:
     pairs = (line.split(divider, 1) for line in header.splitlines() if divider in line)
     return {key.decode("latin-1").strip().lower(): value.decode("latin-1").strip() for key, value in pairs}
-
-
-def _metaimage_is_whole(fields: dict[str, str], path: Path) -> bool:
-    """False when a file with its data inside is shorter than it says. ITK prints such things; this keeps it quiet."""
-    if fields["elementdatafile"].upper() != "LOCAL":
-        return True
-    try:
-        announced = math.prod(int(size) for size in fields["dimsize"].split()) * METAIMAGE_BYTES[fields["elementtype"]]
-        if fields.get("compresseddata", "False").lower() == "true":
-            announced = int(fields.get("compresseddatasize", "0"))
-    except (ValueError, KeyError):
-        return False
-    return path.stat().st_size - int(fields[""]) >= announced
 
 
 def _nifti_facts(header: bytes) -> NiftiFacts:

@@ -281,10 +281,85 @@ def test_an_mr_that_says_so_is_refused(tmp_path: Path, head: CTVolume) -> None:
         read_volume(tmp_path / "ct.nrrd")
 
 
-def test_a_header_that_promises_more_than_the_file_can_hold_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    path = save(tmp_path / "ct.nrrd", head_volume())
+@pytest.mark.parametrize(("packed", "says"), [(True, "cut short or damaged"), (False, "more than the file can hold")])
+def test_a_header_that_promises_more_than_the_file_can_hold_is_refused_before_memory_is_taken(
+    tmp_path: Path, packed: bool, says: str
+) -> None:
+    path = tmp_path / "ct.nrrd"
+    sitk.WriteImage(head_volume().to_sitk(), str(path), packed)
     path.write_bytes(re.sub(rb"sizes: .*", b"sizes: 20000 24000 6000", path.read_bytes(), count=1))
-    with pytest.raises(InputError, match="more than the file can hold"):
+    with pytest.raises(InputError, match=says):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "voxels"),
+    [
+        (".nrrd", ".nrrd"),
+        (".seg.nrrd", ".nrrd"),
+        (".mha", ".mha"),
+        (".nhdr", ".gz"),
+        (".mhd", ".zraw"),
+        (".nii.gz", ".gz"),
+    ],
+)
+def test_no_bit_of_packed_voxels_changes_unseen(tmp_path: Path, ending: str, voxels: str) -> None:
+    """ITK reads on where a checksum is wrong, with what its memory held before where data is missing."""
+    path = tmp_path / f"ct{ending}"
+    sitk.WriteImage(head_volume().to_sitk(), str(path), True)
+    whole = read_volume(path).hu
+    (holds,) = tmp_path.glob(f"*{voxels}")
+    content = holds.read_bytes()
+    begin, refused = len(content) // 2, 0  # behind all headers
+    for place in range(begin, len(content), max(1, (len(content) - begin) // 40)):
+        holds.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            assert np.array_equal(read_volume(path).hu, whole), "a bit of padding"
+        except InputError as error:
+            refused += "cannot be read: it is cut short or damaged" in str(error)
+    assert refused >= 30
+
+
+@pytest.mark.parametrize("depth", [b"5", b"7", b"60"])
+@pytest.mark.parametrize(
+    ("ending", "field"),
+    [(".nrrd", b"sizes: "), (".nhdr", b"sizes: "), (".mha", b"DimSize = "), (".mhd", b"DimSize = ")],
+)
+def test_packed_voxels_of_another_number_than_announced_are_refused(
+    tmp_path: Path, ending: str, field: bytes, depth: bytes
+) -> None:
+    path = tmp_path / f"ct{ending}"
+    sitk.WriteImage(head_volume().to_sitk(), str(path), True)  # (6, 24, 20)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(field + b"20 24 6", field + b"20 24 " + depth, 1))
+    assert path.read_bytes() != content
+    with pytest.raises(InputError, match="cut short or damaged"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"NDims = 3", b"NDims = 99"),
+        (b"NDims = 3", b"NDims = -1"),
+        (b"NDims = 3", b"NDims = 2"),
+        (b"NDims = 3", b"NDims = x"),
+        (b"ElementType = MET_FLOAT", b"ElementType = MET_SHORT"),
+        (b"DimSize = 20 24 6", b"DimSize = 20 24 6 1 1 1"),
+        (b"DimSize = 20 24 6", b"DimSize = 20 24 -6"),
+        (b"CompressedDataSize = ", b"CompressedDataSize = 1"),
+    ],
+)
+def test_a_metaimage_header_that_contradicts_itself_is_refused_before_itk_sees_it(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    """Some of these end the process in ITK."""
+    path = tmp_path / "ct.mha"
+    sitk.WriteImage(head_volume().to_sitk(), str(path), True)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match="cut short or damaged"):
         read_volume(path)
 
 
