@@ -72,10 +72,12 @@ def metaimage_is_whole(path: Path, fields: Fields, data_at: int) -> bool:
     fits = all(count == axes ** METAIMAGE_LISTS[key] for key, count in counts.items())
     if not 1 <= axes <= MOST_AXES or not fits or min(sizes) < 1:
         return False
-    local = fields["elementdatafile"].upper() == "LOCAL"
-    data, begin = (path, data_at) if local else (path.parent / fields["elementdatafile"], skipped)
-    if not data.is_file() or begin < 0:  # several files, or from the end: ITK's
-        return True
+    where = fields["elementdatafile"]
+    if skipped < 0 or where.upper().startswith("LIST") or "%" in where:  # from the end, or several files: ITK's
+        return where.isprintable()
+    data, begin = (path, data_at) if where.upper() == "LOCAL" else (path.parent / where, skipped)
+    if not data.is_file():
+        return False
     if fields.get("compresseddata", "False").lower() != "true":
         return data.stat().st_size - begin >= announced
     said = fields.get("compresseddatasize", "0")

@@ -348,6 +348,7 @@ def test_packed_voxels_of_another_number_than_announced_are_refused(
         (b"DimSize = 20 24 6", b"DimSize = 20 24 6 1 1 1"),
         (b"DimSize = 20 24 6", b"DimSize = 20 24 -6"),
         (b"CompressedDataSize = ", b"CompressedDataSize = 1"),
+        (b"ElementDataFile = LOCAL\n", b"ElementDataFile = LOCAL\x08"),
     ],
 )
 def test_a_metaimage_header_that_contradicts_itself_is_refused_before_itk_sees_it(
