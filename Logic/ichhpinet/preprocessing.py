@@ -22,9 +22,10 @@ BONE_HU = 300.0
 WINDOW_HU = (-30.0, 130.0)  # what the networks can tell apart: CSF, brain, blood, calcification; all else saturates
 CENTRE_HU, SCALE_HU = 40.0, 40.0
 
-HEAD_MARGIN_MM = 8.0  # beyond the skull: a swollen brain after craniectomy still lies inside the box
+HEAD_MARGIN_MM = 8.0  # beyond the skull, for what swells out of a hole in it
 BOX_BONE_HU = 200.0  # bone, at the coarse sampling with which the box is found
 MIN_BONE_FRACTION = 0.002  # fewer bone voxels than this: no skull in the image, so everything above air is the head
+LEAST_INSIDE = 0.9  # of what is as dense as brain: where the skull's box holds less, bone is missing about it
 
 LARGEST_MM = 700.0  # in plane: no scanner's field of view is larger
 
@@ -54,20 +55,27 @@ def _extent(profile: np.ndarray, margin: int) -> tuple[int, int]:
 def head_box(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tuple[int, int], tuple[int, int]]:
     """((y0, y1), (x0, x1)): the skull's bounding box over all slices, with a margin; the whole plane if none is seen.
 
-    hu: (D, H, W) in working order. spacing_mm: (z, y, x).
+    Where much of what is as dense as brain lies outside of it (a brain without its skull but with coils, a wide
+    craniectomy), the box of both. hu: (D, H, W) in working order. spacing_mm: (z, y, x).
     """
     step = max(1, hu.shape[0] // 48), 2, 2
     coarse = hu[:: step[0], :: step[1], :: step[2]]
-    head = coarse > BOX_BONE_HU
-    if head.mean() < MIN_BONE_FRACTION:
-        head = coarse > AIR_HU
-    box = []
-    for axis in (1, 2):
-        other = (0, 2) if axis == 1 else (0, 1)
-        margin = int(np.ceil(STEADY * HEAD_MARGIN_MM / spacing_mm[axis] / step[axis]))
-        low, high = _extent(head.sum(axis=other), margin)
-        box.append((low * step[axis], min(high * step[axis], hu.shape[axis])))
-    return box[0], box[1]
+    margins = [int(np.ceil(STEADY * HEAD_MARGIN_MM / spacing_mm[axis] / step[axis])) for axis in (1, 2)]
+    bone = coarse > BOX_BONE_HU
+    if bone.mean() < MIN_BONE_FRACTION:
+        found = _box(coarse > AIR_HU, margins)
+    else:
+        found = _box(bone, margins)
+        soft = (coarse > BRAIN_HU[0]) & (coarse < BRAIN_HU[1])
+        if np.count_nonzero(soft[:, slice(*found[0]), slice(*found[1])]) < LEAST_INSIDE * np.count_nonzero(soft):
+            found = [(min(a, b), max(c, d)) for (a, c), (b, d) in zip(found, _box(soft, margins), strict=True)]
+    rows, columns = ((low * step[k], min(high * step[k], hu.shape[k])) for k, (low, high) in enumerate(found, start=1))
+    return rows, columns
+
+
+def _box(voxels: np.ndarray, margins: list[int]) -> list[tuple[int, int]]:
+    """Of (d, h, w) bool, its rows and columns."""
+    return [_extent(voxels.sum(axis=(0, 2)), margins[0]), _extent(voxels.sum(axis=(0, 1)), margins[1])]
 
 
 def working_grid(volume: CTVolume, pixel_mm: float, min_slice_mm: float) -> WorkingGrid:

@@ -78,6 +78,23 @@ def test_a_blank_image_keeps_its_whole_plane() -> None:
     assert head_box(np.full((3, 32, 48), -1000.0, np.float32), (5.0, 1.0, 1.0)) == ((0, 32), (0, 48))
 
 
+def test_a_brain_without_its_skull_that_holds_coils_is_not_cut_down_to_them() -> None:
+    hu = np.full((10, 100, 90), -1000.0, np.float32)
+    hu[:, 20:80, 20:70] = 33.0
+    hu[2:8, 30:36, 30:36] = 2500.0
+    (y0, y1), (x0, x1) = head_box(hu, (5.0, 1.0, 1.0))
+    assert y0 <= 20 and y1 >= 80 and x0 <= 20 and x1 >= 70
+
+
+def test_a_brain_beside_a_wide_craniectomy_lies_in_the_box() -> None:
+    rows, columns = np.mgrid[:120, :120]
+    away = np.hypot(rows - 60, columns - 60)
+    hu = np.where(away < 50, 33.0, np.where(away < 54, 900.0, -1000.0)).astype(np.float32)
+    hu[:, 75:] = np.where(hu[:, 75:] > 800, -1000.0, hu[:, 75:])
+    (_, _), (_, x1) = head_box(np.repeat(hu[None], 6, axis=0), (5.0, 1.0, 1.0))
+    assert x1 >= 110
+
+
 def test_air_and_bone_do_not_bleed_into_the_brain_beside_them() -> None:
     volume = CTVolume.from_array(np.full((3, 16, 16), 3000.0), (5.0, 1.0, 1.0))
     image = working_image(volume, working_grid(volume, 1.0, 0.0))
