@@ -39,13 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Cancelled):
         return _fail("stopped", FAILED)
     except OSError as error:
-        name = Path(error.filename).name if isinstance(error.filename, str) else "what was given"
-        return _fail(f"{name} cannot be used: {error.strerror or 'the system refuses it'}", _code_of(error))
+        return _fail(_refusal(error), _code_of(error))
     except Exception as error:
-        _log.debug("the command failed", exc_info=True)
-        said = str(error)
-        shown = "" if any(mark in said for mark in "/\\") else f": {said}"  # a path may name a patient
-        return _fail(f"{type(error).__name__}{shown}", FAILED)
+        _log.debug("the command failed: %s", type(error).__name__)
+        return _fail(_unexpected(error), FAILED)
+
+
+def _refusal(error: OSError) -> str:
+    """What the system, or a reader or writer of files, refused, without the path: it may name a patient."""
+    if error.strerror is None:
+        return _unexpected(error, named=False)
+    known = error.filename2 or error.filename  # where a rename failed, the file that was to be written
+    name = Path(known).name if isinstance(known, str) else "what was given"
+    return f"{name} cannot be used: {error.strerror}"
+
+
+def _unexpected(error: Exception, named: bool = True) -> str:
+    said = str(error)
+    shown = "" if any(mark in said for mark in "/\\") else said
+    return ": ".join([*([type(error).__name__] if named or not shown else []), *([shown] if shown else [])])
 
 
 def _code_of(error: OSError) -> int:
@@ -92,7 +104,7 @@ def _add_command(subparsers: Any, entry: importlib.metadata.EntryPoint) -> None:
     try:
         entry.load()(subparsers)
     except Exception as error:  # somebody else's code must not take the other commands down
-        _log.debug("the command %s could not be loaded", entry.name, exc_info=True)
+        _log.debug("the command %s could not be loaded: %s", entry.name, type(error).__name__)
         if entry.name in subparsers.choices:
             return
         reason = f"{entry.name} is not available: {type(error).__name__}: {error}"
@@ -157,41 +169,56 @@ def _run_info(arguments: argparse.Namespace) -> int:
 def _run_segment(arguments: argparse.Namespace) -> int:
     """Read and check everything, then compute round after round, writing each as it is done."""
     from ichhpinet.reading import read_volume
-    from ichhpinet.report import Report, masks_of
+    from ichhpinet.report import Report, files_of
 
     window = tuple(arguments.window) if arguments.window else None
-    bar = ProgressBar()
     ct, scribble_files = _ct_and_scribbles(arguments)
-    volume = read_volume(ct, window=window, hounsfield=arguments.hu, series=arguments.series, progress=bar)
-    strokes = [_read_scribbles(path, volume) for path in scribble_files]
-    out = _made_folder(arguments.out)
-    older = masks_of(out / "report.json")
+    with ProgressBar() as bar:
+        volume = read_volume(ct, window=window, hounsfield=arguments.hu, series=arguments.series, progress=bar)
+        strokes = [_read_scribbles(path, volume) for path in scribble_files]
+        steps: list[Any] = [None, *strokes] if arguments.propose or not strokes else strokes
+        out = _made_folder(arguments.out)
+        ct_copy = f"ct{CT_ENDINGS[arguments.format]}" if ct.is_dir() else None
+        masks = [f"round-{number}.{arguments.format}" for number in range(1, len(steps) + 1)]
+        older = {name for name in files_of(out / "report.json") if not _is_same(out / name, ct)}
+        _check_inputs_stay(out, {*masks, *older, *([ct_copy] if ct_copy else [])}, [ct, *scribble_files])
 
-    from ichhpinet.predictor import Predictor
+        from ichhpinet.predictor import Predictor
 
-    bar(0.0, "loading the weights")
-    predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
-    session = predictor.open(volume, progress=bar)
-    notes = tuple(dict.fromkeys((*volume.notes, *session.notes)))
-    for note in notes:
-        bar.say(f"note: {note}")
-    report = Report.begun(volume, predictor, _weights(arguments.checkpoint), version(), notes)
-    if ct.is_dir():
-        _write_ct(out, volume, arguments.format)
-    steps: list[Any] = [None, *strokes] if arguments.propose or not strokes else strokes
-    bar.end()
-    print(f"{'round':>5} {'ml':>8} {'change':>8} {'seconds':>8}  mask")
-    for scribbles in steps:
-        result = session.propose(progress=bar) if scribbles is None else session.refine(scribbles, progress=bar)
+        bar(0.0, "loading the weights")
+        predictor = Predictor.load(arguments.checkpoint, device=arguments.device)
+        session = predictor.open(volume, progress=bar)
+        notes = tuple(dict.fromkeys((*volume.notes, *session.notes)))
+        for note in notes:
+            bar.say(f"note: {note}")
+        report = Report.begun(volume, predictor, _weights(arguments.checkpoint), version(), notes, ct_copy)
         bar.end()
-        name = f"round-{result.number}.{arguments.format}"
-        row = report.add(result, scribbles, name)
-        _write_round(out / name, result, volume)
-        report.write(out / "report.json")
-        for stale in older - {row["mask"] for row in report.rounds}:  # they would seem to belong to this report
-            (out / stale).unlink(missing_ok=True)
-        print(f"{result.number:>5} {row['volume_ml']:>8.2f} {row['delta_ml']:>+8.2f} {row['seconds']:>8.2f}  {name}")
+        print(f"{'round':>5} {'ml':>8} {'change':>8} {'seconds':>8}  mask")
+        for scribbles, name in zip(steps, masks, strict=True):
+            result = session.propose(progress=bar) if scribbles is None else session.refine(scribbles, progress=bar)
+            bar.end()
+            row = report.add(result, scribbles, name)
+            if ct_copy and not report.rounds[1:]:
+                _write_ct(out / ct_copy, volume)
+            _write_round(out / name, result, volume)
+            report.write(out / "report.json")
+            for stale in older - report.files:  # they would seem to belong to this report
+                (out / stale).unlink(missing_ok=True)
+            print(
+                f"{result.number:>5} {row['volume_ml']:>8.2f} {row['delta_ml']:>+8.2f} {row['seconds']:>8.2f}  {name}"
+            )
     return DONE
+
+
+def _check_inputs_stay(out: Path, names: set[str], given: Sequence[Path]) -> None:
+    """No file in `out` that is written or removed may be one that is read. Raises InputError."""
+    for name in sorted(names):
+        if any(_is_same(out / name, path) for path in given):
+            raise InputError(f"{name} in {out.name} is given, and would be replaced; --out must be another folder")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
 
 
 def _ct_and_scribbles(arguments: argparse.Namespace) -> tuple[Path, list[Path]]:
@@ -236,10 +263,10 @@ def _weights(checkpoint: Path | None) -> Path:
     return bundled_weights() if checkpoint is None else checkpoint
 
 
-def _write_ct(out: Path, volume: Any, mask_format: str) -> None:
+def _write_ct(path: Path, volume: Any) -> None:
     from ichhpinet.writing import write_volume
 
-    write_volume(out / f"ct{CT_ENDINGS[mask_format]}", volume)
+    write_volume(path, volume)
 
 
 def _write_round(path: Path, result: Any, volume: Any) -> None:
@@ -271,6 +298,12 @@ class ProgressBar:
             self._stream.write(f"\r[{'#' * filled:<{BAR_WIDTH}}] {fraction:4.0%} {what[:40]:<40}")
             self._stream.flush()
             self._drawn_at, self._drawn = now, True
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def say(self, line: str) -> None:
         """A line of its own on the same stream."""

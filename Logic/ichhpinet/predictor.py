@@ -121,7 +121,10 @@ class Predictor:
     @classmethod
     def load(cls, checkpoint: str | Path | None = None, device: str = "auto") -> Predictor:
         """Read weights; None: the bundled ones. Raises: InputError where the file or the device will not do."""
-        path = bundled_weights() if checkpoint is None else as_path(checkpoint, "the checkpoint")
+        try:
+            path = bundled_weights() if checkpoint is None else as_path(checkpoint, "the checkpoint")
+        except FileNotFoundError as error:
+            raise InputError(str(error)) from None
         return cls(load_checkpoint(path), device)
 
     def open(self, volume: CTVolume, progress: Progress | None = None, cancel: Cancel | None = None) -> Session:

@@ -18,6 +18,7 @@ from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 
 PURPOSE = "research use, not a medical device"
+CT_COPIES = {"ct.nrrd", "ct.nii.gz"}
 Row = dict[str, Any]
 
 
@@ -30,8 +31,17 @@ class Report:
     rounds: list[Row] = field(default_factory=list)
 
     @classmethod
-    def begun(cls, volume: CTVolume, predictor: Any, weights: Path, version: str, notes: tuple[str, ...]) -> Report:
+    def begun(
+        cls,
+        volume: CTVolume,
+        predictor: Any,
+        weights: Path,
+        version: str,
+        notes: tuple[str, ...],
+        ct_copy: str | None = None,
+    ) -> Report:
         """weights: the file whose digest stands for the model. notes: what reading and opening did or assumed.
+        ct_copy: the name of the file, beside the masks, that the CT is written to.
 
         Raises OSError when the weights cannot be read.
         """
@@ -43,6 +53,7 @@ class Report:
                 "spacing_mm": [round(step, 6) for step in volume.spacing_mm],
                 "sha256": volume.digest(),
                 "notes": list(notes),
+                **({"file": ct_copy} if ct_copy else {}),
             },
             "model": {
                 "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -67,6 +78,11 @@ class Report:
         self.rounds.append(row)
         return row
 
+    @property
+    def files(self) -> set[str]:
+        """The names of the files that belong to the report."""
+        return {row["mask"] for row in self.rounds} | ({str(self.head["ct"].get("file"))} & CT_COPIES)
+
     def write(self, path: Path) -> None:
         """Written beside and renamed. Raises OSError."""
         beside = path.with_name(f".{uuid.uuid4().hex}.json")
@@ -78,14 +94,16 @@ class Report:
             beside.unlink(missing_ok=True)
 
 
-def masks_of(path: Path) -> set[str]:
-    """Names of the masks that an earlier report lists, as this program names them; none where it is no report."""
+def files_of(path: Path) -> set[str]:
+    """Names of the masks and of the copy of the CT that an earlier report lists, as this program names them; none where
+    it is no report."""
     try:
-        rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"]
-        names = {str(row["mask"]) for row in rounds}
-    except (OSError, ValueError, LookupError, TypeError):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        masks = {str(row["mask"]) for row in report["rounds"]}
+        copy = str(report.get("ct", {}).get("file"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
-    return {name for name in names if re.fullmatch(r"round-\d+\.[a-z.]+", name)}
+    return {name for name in masks if re.fullmatch(r"round-\d+\.[a-z.]+", name)} | ({copy} & CT_COPIES)
 
 
 def axial_axis(volume: CTVolume) -> int:

@@ -22,7 +22,7 @@ def _find(kind: str, name: str) -> Path:
         path = folder / kind / name
         if path.exists():
             return path
-    raise FileNotFoundError(f"{kind}/{name} is not part of this installation; install ichhpinet again, with its data")
+    raise FileNotFoundError(f"{name} is not part of this installation; install ichhpinet again, with its data")
 
 
 def _folders() -> tuple[Path, ...]:

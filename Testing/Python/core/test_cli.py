@@ -18,9 +18,9 @@ import SimpleITK as sitk
 from core.engine import tiny_checkpoint
 from ichhpinet import cli, networks, resources
 from ichhpinet.checkpoint import save_checkpoint
-from ichhpinet.errors import Cancelled
+from ichhpinet.errors import Cancelled, InputError
 from ichhpinet.reading import read_labels, read_volume
-from ichhpinet.report import masks_of
+from ichhpinet.report import files_of
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_mask, write_volume
@@ -256,7 +256,7 @@ def test_an_out_that_cannot_be_written_to_is_found_before_anything_is_computed(
     assert "the folder out cannot be written to" in capsys.readouterr().err
 
 
-def test_masks_of_an_earlier_run_do_not_stay_beside_the_new_report(tmp_path: Path, ct: Path, head: CTVolume) -> None:
+def test_files_of_an_earlier_run_do_not_stay_beside_the_new_report(tmp_path: Path, ct: Path, head: CTVolume) -> None:
     out, first = tmp_path / "out", strokes_file(tmp_path / "a.nii.gz", head, (1,))
     second = strokes_file(tmp_path / "b.nii.gz", head, (2,))
     assert cli.main(["segment", str(ct), "--scribbles", str(first), str(second), "--out", str(out)]) == 0
@@ -265,12 +265,62 @@ def test_masks_of_an_earlier_run_do_not_stay_beside_the_new_report(tmp_path: Pat
     assert sorted(file.name for file in out.iterdir()) == ["report.json", "round-1.seg.nrrd", "round-9.seg.nrrd"]
 
 
+def test_the_ct_of_an_earlier_series_does_not_stay_beside_the_masks_of_another_ct(
+    tmp_path: Path, ct: Path, real_series: Path, stand_in: type[StandInPredictor]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(real_series), "--out", str(out)]) == 0
+    assert files_of(out / "report.json") == {"ct.nrrd", "round-1.seg.nrrd"}
+    stand_in.fails = RuntimeError("no engine")
+    before = (out / "ct.nrrd").read_bytes()
+    assert cli.main(["segment", str(ct), "--out", str(out)]) == 1
+    assert (out / "ct.nrrd").read_bytes() == before
+    stand_in.fails = None
+    assert cli.main(["segment", str(out / "ct.nrrd"), "--out", str(out)]) == 0, "its copy may be what is read"
+    assert (out / "ct.nrrd").read_bytes() == before
+
+
+def test_another_ct_takes_the_copy_of_the_first_away(tmp_path: Path, ct: Path, real_series: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(real_series), "--out", str(out)]) == 0
+    assert cli.main(["segment", str(ct), "--out", str(out), "--format", "nii.gz"]) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["report.json", "round-1.nii.gz"]
+
+
+def test_no_file_that_is_read_is_replaced_or_removed(
+    tmp_path: Path, ct: Path, head: CTVolume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(read: Path, *more: str) -> None:
+        kept = read.read_bytes()
+        assert cli.main(["segment", *more, "--out", str(out)]) == 2
+        assert f"{read.name} in out is given, and would be replaced" in capsys.readouterr().err
+        assert read.read_bytes() == kept
+
+    out = tmp_path / "out"
+    out.mkdir()
+    strokes = strokes_file(out / "round-1.nii.gz", head, (2,))
+    run(strokes, str(ct), "--scribbles", str(strokes), "--format", "nii.gz")
+    assert cli.main(["segment", str(ct), "--scribbles", str(strokes), "--out", str(out)]) == 0, "another format"
+    run(out / "round-1.seg.nrrd", str(ct), "--scribbles", str(out / "round-1.seg.nrrd"), "--format", "nii.gz")
+    moved = out / "round-2.nii.gz"
+    moved.write_bytes(ct.read_bytes())
+    elsewhere = str(strokes.rename(tmp_path / "strokes.nii.gz"))
+    run(moved, str(moved), "--scribbles", elsewhere, elsewhere, "--format", "nii.gz")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"rounds": 3}', '{"rounds": [{"mask": "../ct.nii.gz"}, {"mask": "ct.nii.gz"}, {"mask": 4}]}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"rounds": 3}',
+        '{"rounds": [], "ct": {"file": "../ct.nrrd"}}',
+        '{"rounds": [{"mask": "../ct.nii.gz"}, {"mask": "ct.nii.gz"}, {"mask": 4}]}',
+    ],
 )
-def test_what_is_no_report_lists_no_masks(tmp_path: Path, text: str) -> None:
+def test_what_is_no_report_lists_no_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "report.json").write_text(text)
-    assert masks_of(tmp_path / "report.json") == set()
+    assert files_of(tmp_path / "report.json") == set()
 
 
 @pytest.mark.parametrize(
@@ -282,6 +332,9 @@ def test_what_is_no_report_lists_no_masks(tmp_path: Path, text: str) -> None:
             OSError(28, "No space left on device", "scans/doe^jane/ct.nii"),
             "ct.nii cannot be used: No space left on device",
         ),
+        (OSError(18, "Not here", "scans/.1f.nrrd", None, "scans/doe^jane/ct.nii"), "ct.nii cannot be used: Not here"),
+        (OSError("round-1.seg.nrrd could not be written"), "round-1.seg.nrrd could not be written"),
+        (OSError("scans/doe^jane/ct.nii is odd"), "OSError"),
         (KeyboardInterrupt(), "stopped"),
         (Cancelled(), "stopped"),
     ],
@@ -375,7 +428,8 @@ def test_on_a_terminal_a_bar_is_drawn_once_a_step_is_long_and_wiped_at_the_end(m
     assert stream.getvalue() == ""
     bar(0.5, "reading")
     assert " 50% reading" in stream.getvalue()
-    bar.end()
+    with pytest.raises(InputError), bar:
+        raise InputError("what goes wrong is said on a line of its own")
     assert stream.getvalue().endswith(" \r")
 
 
