@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ichhpinet.errors import InputError
 from ichhpinet.networks import HPINet, ModelConfig
+from ichhpinet.paths import written_whole
 from ichhpinet.preprocessing import PREPROCESSING_VERSION
 
 FORMAT = "ichhpinet weights 1"
@@ -63,9 +63,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:
         "weights": weights,
     }
     torch.save(entry, buffer)
-    beside = path.with_name(path.name + ".writing")
-    beside.write_bytes(buffer.getvalue())
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        beside.write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n")
     return digest

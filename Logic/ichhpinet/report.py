@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ichhpinet.measurements import measure
+from ichhpinet.paths import written_whole
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 
@@ -85,13 +84,9 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Written beside and renamed. Raises OSError."""
-        beside = path.with_name(f".{uuid.uuid4().hex}.json")
-        try:
-            text = json.dumps(self.head | {"rounds": self.rounds}, indent=2, ensure_ascii=False)
+        text = json.dumps(self.head | {"rounds": self.rounds}, indent=2, ensure_ascii=False)
+        with written_whole(path) as beside:
             beside.write_text(text + "\n", encoding="utf-8")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def files_of(path: Path) -> set[str]:

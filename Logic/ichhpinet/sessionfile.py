@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from ichhpinet.decision import BOLDEST
 from ichhpinet.errors import InputError
 from ichhpinet.memory import Packed, RoundState
+from ichhpinet.paths import written_whole
 
 FORMAT = "ichhpinet session 1"
 PLAIN = ("number", "parent", "seconds", "volume_ml", "corrected", "boldness")
@@ -63,9 +62,8 @@ def write_session(path: Path, saved: SavedSession) -> None:
     """Write beside `path`, then rename. Raises: InputError where the folder cannot be written to."""
     if not path.name:
         raise InputError("the session has no file name; it must be the path of a file")
-    beside = path.with_name(path.name + ".writing")
     try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        with written_whole(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
             index = {
                 "format": FORMAT,
                 "volume": saved.volume_digest,
@@ -76,10 +74,7 @@ def write_session(path: Path, saved: SavedSession) -> None:
                 "rounds": [_write_round(archive, state) for state in saved.states.values()],
             }
             archive.writestr("session.json", json.dumps(index))
-        os.replace(beside, path)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise InputError(f"the session cannot be written as {path.name}; its folder must exist, with room") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ichhpinet.errors import InputError
 from ichhpinet.hounsfield import HOUNSFIELD_MARK
 from ichhpinet.itk import quiet, simpleitk
-from ichhpinet.paths import as_path
+from ichhpinet.paths import as_path, written_whole
 from ichhpinet.volume import CTVolume, image_on_grid
 
 MASK_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the first that fits counts
@@ -108,12 +107,8 @@ def _checked_mask(mask: ArrayLike, volume: CTVolume) -> NDArray[np.uint8]:
 
 def _write(image: Any, path: Path, ending: str) -> None:
     """Compressed where the format can. The file appears whole or not at all."""
-    beside = path.with_name(f".{uuid.uuid4().hex}{ending}")
     try:
-        with quiet():
+        with written_whole(path, ending) as beside, quiet():
             simpleitk().WriteImage(image, str(beside), useCompression=ending != ".nii")
-        os.replace(beside, path)
     except RuntimeError:
         raise OSError(f"{path.name} could not be written") from None
-    finally:
-        beside.unlink(missing_ok=True)

@@ -61,6 +61,7 @@ BARE_MACHINE_THIRD_PARTY = {"torch", "numpy"}
 BARE_MACHINE_CORE = {
     "errors",
     "resources",
+    "paths",
     "grid",
     "preprocessing",
     "networks",

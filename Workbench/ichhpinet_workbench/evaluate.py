@@ -15,6 +15,7 @@ import numpy as np
 
 from ichhpinet.errors import InputError
 from ichhpinet.metrics import dice, hd95_mm
+from ichhpinet.paths import written_whole
 
 from .effects import effects
 from .keptmasks import keep_mask, mask_path
@@ -185,6 +186,5 @@ def _append(file: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         values = (row.get(column, math.nan) for column in COLUMNS)
         lines.append(",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values) + "\n")
-    beside = file.with_name(f"{file.name}.writing")
-    beside.write_bytes(file.read_bytes() + "".join(lines).encode())
-    beside.replace(file)
+    with written_whole(file) as beside:
+        beside.write_bytes(file.read_bytes() + "".join(lines).encode())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ichhpinet.paths import written_whole
+
 from .regions import Bool
 
 
@@ -17,10 +19,8 @@ def mask_path(out: Path, contestant: str, case: str) -> Path:
 def keep_mask(path: Path, mask: Bool) -> None:
     """As bits, deflated, beside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    with beside.open("wb") as file:
+    with written_whole(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, bits=np.packbits(mask), shape=np.array(mask.shape))
-    beside.replace(path)
 
 
 def kept_mask(path: Path) -> Bool:

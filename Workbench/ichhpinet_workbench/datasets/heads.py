@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from ichhpinet.errors import InputError
+from ichhpinet.paths import written_whole
 from ichhpinet.preprocessing import AIR_HU, BONE_HU, PREPROCESSING_VERSION, working_grid
 
 from ..bar import Bar
@@ -139,7 +139,5 @@ class MixedPool:
 def _keep(path: Path, head: Head, ct: str) -> None:
     """Beside and renamed: a stopped run leaves no half file, and two runs may share a cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
-    with beside.open("wb") as file:
+    with written_whole(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, hu=head.hu, blood=head.blood, spacing_mm=np.array(head.spacing_mm), ct=np.array(ct))
-    beside.replace(path)

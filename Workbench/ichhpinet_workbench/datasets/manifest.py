@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ichhpinet.errors import InputError
+from ichhpinet.paths import written_whole
 
 FORMAT = "ichhpinet manifest 1"
 NO_FOLD = -1
@@ -105,9 +105,8 @@ class Manifest:
         ]
         content = {"format": FORMAT, "seed": self.seed, "notes": list(self.notes), "cases": [asdict(e) for e in moved]}
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.writing")
-        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(beside, path)
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def _seen_from(self, path: Path, relative: str) -> str:
         """Below the manifest's folder: relative to it, so that the two can be moved together; elsewhere: absolute."""

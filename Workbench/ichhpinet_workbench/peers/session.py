@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from ichhpinet.checkpoint import load_checkpoint
 from ichhpinet.errors import InputError
 from ichhpinet.networks import Memory, RoundInputs
+from ichhpinet.paths import written_whole
 from ichhpinet.predictor import Predictor, choose_device
 from ichhpinet.preprocessing import working_grid, working_image, working_strokes
 from ichhpinet.result import THRESHOLD, render_probability
@@ -34,9 +34,8 @@ FORMAT = "ichhpinet peer 1"
 def save_peer(path: Path, config: PeerConfig, weights: dict[str, Tensor], training: dict[str, Any]) -> str:
     """Write a peer's weights with its configuration and training record, beside and renamed; the SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    torch.save({"format": FORMAT, "peer": config.to_dict(), "weights": weights, "training": training}, beside)
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        torch.save({"format": FORMAT, "peer": config.to_dict(), "weights": weights, "training": training}, beside)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ichhpinet.errors import InputError
+from ichhpinet.paths import written_whole
 
 PART_BYTES = 15 * 1024 * 1024
 
@@ -54,6 +54,5 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".writing")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        beside.write_bytes(content)

@@ -6,7 +6,6 @@ import abc
 import copy
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ichhpinet.networks import ModelConfig
+from ichhpinet.paths import written_whole
 
 from .checkpoints import load_state, save_state
 from .recipe import HeadRecipe, Recipe
@@ -52,9 +52,8 @@ def play(part: Part, recipe: Recipe, head: HeadRecipe, config: ModelConfig, supp
         for number in missing:
             rng = np.random.default_rng((head.seed, number))
             samples = part(crops, rng, head.play_minutes * 60 / wanted)
-            beside = files[number].with_suffix(".writing")
-            torch.save([tuple(sample) for sample in samples], beside)
-            os.replace(beside, files[number])
+            with written_whole(files[number]) as beside:
+                torch.save([tuple(sample) for sample in samples], beside)
             logger.info("part %d of %d: %d crops", number + 1, wanted, len(samples))
     finally:
         crops.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from ichhpinet.paths import written_whole
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
@@ -28,6 +29,5 @@ def cut_rows(path: Path, step: int) -> None:
     if len(kept) < 2:
         path.unlink()
     elif len(kept) < len(lines):
-        beside = path.with_name(path.name + ".writing")
-        beside.write_text("".join(kept))
-        os.replace(beside, path)
+        with written_whole(path) as beside:
+            beside.write_text("".join(kept))
