@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ichhpinet.corrections import Correction
 from ichhpinet.decision import boldness
 from ichhpinet.errors import InputError
+from ichhpinet.history import History
 from ichhpinet.memory import Packed, RoundState, from_bytes, to_bytes
 from ichhpinet.networks import Memory
 from ichhpinet.paths import as_path
@@ -44,11 +45,8 @@ class Session:
         self.volume = volume
         self._predictor = predictor
         self._encoded = encoded
-        self._states: dict[int, RoundState] = {}
-        self._current: int | None = None
-        self._past: list[int | None] = []
-        self._future: list[int | None] = []
-        self._before_newest: tuple[int, list[int | None], list[int | None], int | None] | None = None
+        self._history = History()  # swapped whole: whoever reads it meets no half of a change
+        self._before_newest: tuple[History, History] | None = None  # around the round just computed
         self._busy = threading.Lock()
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -66,26 +64,24 @@ class Session:
     @property
     def current(self) -> RoundResult | None:
         """The round that the next one starts from; None before the first."""
-        return None if self._current is None else self._result(self._current)
+        history = self._history
+        return None if history.current is None else self._result(history, history.current)
 
     @property
     def rounds(self) -> list[RoundResult]:
         """The line from the first round to the current one."""
-        line = []
-        number = self._current
-        while number is not None:
-            line.append(self._result(number))
-            number = self._states[number].parent
-        return line[::-1]
+        history = self._history
+        return [self._result(history, number) for number in history.line]
 
     @property
     def all_rounds(self) -> list[RoundResult]:
         """Every round there ever was, branches left behind included, by number."""
-        return [self._result(number) for number in sorted(self._states)]
+        history = self._history
+        return [self._result(history, number) for number in sorted(history.states)]
 
-    def _result(self, number: int) -> RoundResult:
-        state = self._states[number]
-        parent = None if state.parent is None else self._states[state.parent]
+    def _result(self, history: History, number: int) -> RoundResult:
+        state = history.states[number]
+        parent = None if state.parent is None else history.states[state.parent]
         return RoundResult(state, parent, self._encoded.grid)
 
     # -- rounds ------------------------------------------------------------------------------------------------------
@@ -105,9 +101,9 @@ class Session:
         return self._round(strokes, progress, cancel)
 
     def propose(self, progress: Progress | None = None, cancel: Cancel | None = None) -> RoundResult:
-        """A first round with no strokes at all. Raises: InputError where there is a round already, Cancelled."""
-        if self._current is not None:
-            raise InputError(f"a proposal starts a line of rounds; this one is at round {self._current}: undo it first")
+        """A first round with no strokes at all. Raises: InputError where there is a current round, Cancelled."""
+        if (current := self._history.current) is not None:
+            raise InputError(f"a proposal starts a line of rounds; this one is at round {current}: undo it first")
         return self._round(Scribbles(np.zeros(self.volume.shape, bool)), progress, cancel)
 
     def _round(self, strokes: Scribbles, progress: Progress | None, cancel: Cancel | None) -> RoundResult:
@@ -117,8 +113,8 @@ class Session:
             tick(0.0)
             state = self._compute(strokes, tick, began)
             tick(1.0)
-            self._commit(state)
-        return self._result(state.number)
+            history = self._commit(state)
+        return self._result(history, state.number)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -131,7 +127,7 @@ class Session:
 
     def _compute(self, strokes: Scribbles, tick: Callable[[float], None], began: float) -> RoundState:
         """The next state, from the current state, the image and the strokes alone."""
-        grid, before = self._encoded.grid, self._states[self._current] if self._current is not None else None
+        grid, before = self._encoded.grid, self._history.state
         new = working_strokes(strokes, grid, partial(tick, 0.02))
         painted, foreground, background = new, strokes.foreground, strokes.background
         previous, memory, bold = torch.zeros(grid.shape), Memory.empty(self._encoded.image), 0.0
@@ -158,8 +154,8 @@ class Session:
         remembered = torch.nonzero(arrays.memory.corrected[0]).flatten().cpu()
         mask = render_mask(from_bytes(probability), grid, foreground, background, partial(tick, 0.98))
         return RoundState(
-            number=max(self._states, default=0) + 1,
-            parent=self._current,
+            number=self._history.next_number,
+            parent=self._history.current,
             volume_ml=float(np.count_nonzero(mask)) * self.volume.voxel_ml,
             foreground=Packed.of(foreground),
             background=Packed.of(background),
@@ -174,39 +170,37 @@ class Session:
             seconds=time.perf_counter() - began,
         )
 
-    def _commit(self, state: RoundState) -> None:
-        self._before_newest = state.number, self._past, self._future, self._current
-        states, past = {**self._states, state.number: state}, [*self._past, self._current]
-        self._states, self._past, self._future, self._current = states, past, [], state.number
+    def _commit(self, state: RoundState) -> History:
+        before, after = self._history, self._history.with_round(state)
+        self._before_newest, self._history = (before, after), after
         logger.info("round %d: %.2f ml in %.2f s", state.number, state.volume_ml, state.seconds)
+        return after
 
     # -- going back --------------------------------------------------------------------------------------------------
 
     def undo(self) -> bool:
         """Go back one step (a round, or a `return_to`); False where there is nothing to undo."""
         with self._alone():
-            if not self._past:
-                return False
-            self._future, self._past, self._current = [*self._future, self._current], self._past[:-1], self._past[-1]
-            return True
+            return self._step(self._history.undone())
 
     def redo(self) -> bool:
         """The inverse of `undo`; False where nothing was undone, or a round came after."""
         with self._alone():
-            if not self._future:
-                return False
-            self._past, self._future, self._current = [*self._past, self._current], self._future[:-1], self._future[-1]
-            return True
+            return self._step(self._history.redone())
+
+    def _step(self, history: History | None) -> bool:
+        self._history = history or self._history
+        return history is not None
 
     def return_to(self, number: int) -> None:
         """Make round `number` the one that the next starts from. Can be undone. Raises: InputError if there is none."""
         with self._alone():
             whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-            if not whole or number not in self._states:
-                known = ", ".join(str(n) for n in sorted(self._states)) or "none yet"
+            if not whole or number not in self._history.states:
+                known = ", ".join(str(n) for n in sorted(self._history.states)) or "none yet"
                 raise InputError(f"there is no round {number!r}; the rounds are {known}")
-            if number != self._current:
-                self._past, self._future, self._current = [*self._past, self._current], [], int(number)
+            if number != self._history.current:
+                self._history = self._history.at(int(number))
 
     def take_back(self) -> None:
         """Make the round just computed none, for who cannot keep it: nobody has seen its number.
@@ -215,11 +209,11 @@ class Session:
         happened is not a round.
         """
         with self._alone():
-            newest, past, future, current = self._before_newest or (None, [], [], None)
-            if newest is None or self._current != newest or self._past != [*past, current]:
-                raise InputError(f"the current round is {self._current}; only the one just computed can be taken back")
-            self._states = {number: state for number, state in self._states.items() if number != newest}
-            self._past, self._future, self._current, self._before_newest = past, future, current, None
+            before, after = self._before_newest or (None, None)
+            if before is None or self._history is not after:
+                current = self._history.current
+                raise InputError(f"the current round is {current}; only the one just computed can be taken back")
+            self._history, self._before_newest = before, None
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -227,15 +221,7 @@ class Session:
         """Write the session as one file, beside and then renamed. The CT itself is not in it. Raises: InputError."""
         file = as_path(path, "the session's file")
         with self._alone():
-            saved = SavedSession(
-                self.volume.digest(),
-                self._predictor.digest,
-                self._states,
-                self._current,
-                tuple(self._past),
-                tuple(self._future),
-            )
-            write_session(file, saved)
+            write_session(file, SavedSession(self.volume.digest(), self._predictor.digest, self._history))
 
     @classmethod
     def restore(
@@ -264,8 +250,7 @@ class Session:
         config = predictor.config
         saved.check(volume.shape, working_grid(volume, config.pixel_mm, config.min_slice_mm).shape)
         session = predictor.open(volume, progress, cancel)
-        session._states, session._current = dict(saved.states), saved.current
-        session._past, session._future = list(saved.past), list(saved.future)
+        session._history = saved.history
         return session
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ichhpinet.decision import BOLDEST
 from ichhpinet.errors import InputError
+from ichhpinet.history import History
 from ichhpinet.memory import Packed, RoundState
 from ichhpinet.paths import written_whole
 
@@ -25,17 +27,14 @@ class SavedSession:
 
     volume_digest: str
     weights_digest: str
-    states: dict[int, RoundState]
-    current: int | None
-    past: tuple[int | None, ...]
-    future: tuple[int | None, ...]
+    history: History
 
     def check(self, native: Shape, working: Shape) -> None:
         """Every array must have the shape that the CT's and the working grid ask for, and unpack to it.
 
         Raises: InputError. Nothing is unpacked before its shape is right, so that a forged file cannot fill the memory.
         """
-        for state in self.states.values():
+        for state in self.history.states.values():
             for name, expected in _expected(state, native, working).items():
                 packed: Packed = getattr(state, name)
                 if (packed.shape, packed.kind) != expected:
@@ -68,10 +67,10 @@ def write_session(path: Path, saved: SavedSession) -> None:
                 "format": FORMAT,
                 "volume": saved.volume_digest,
                 "weights": saved.weights_digest,
-                "current": saved.current,
-                "past": saved.past,
-                "future": saved.future,
-                "rounds": [_write_round(archive, state) for state in saved.states.values()],
+                "current": saved.history.current,
+                "past": saved.history.past,
+                "future": saved.history.future,
+                "rounds": [_write_round(archive, state) for state in saved.history.states.values()],
             }
             archive.writestr("session.json", json.dumps(index))
     except OSError as error:
@@ -95,16 +94,14 @@ def read_session(path: Path) -> SavedSession:
             if index["format"] != FORMAT:
                 raise InputError(f"{path.name} is {index['format']!r}; it must be {FORMAT!r}")
             states = [_read_round(archive, entry) for entry in index["rounds"]]
-        saved = SavedSession(
-            str(index["volume"]),
-            str(index["weights"]),
+        history = History(
             {state.number: state for state in states},
             _whole_or_none(index["current"]),
             tuple(_whole_or_none(number) for number in index["past"]),
             tuple(_whole_or_none(number) for number in index["future"]),
         )
-        _check_links(saved)
-        return saved
+        _check_links(history)
+        return SavedSession(str(index["volume"]), str(index["weights"]), history)
     except InputError:
         raise
     except FileNotFoundError:
@@ -133,16 +130,26 @@ def _read_round(archive: zipfile.ZipFile, entry: dict[str, Any]) -> RoundState:
     return RoundState(
         number=number,
         parent=_whole_or_none(entry["parent"]),
-        seconds=float(entry["seconds"]),
-        volume_ml=float(entry["volume_ml"]),
+        seconds=_positive(entry["seconds"]),
+        volume_ml=_positive(entry["volume_ml"]),
         corrected=tuple(_whole(n) for n in entry["corrected"]),
         boldness=_bold(entry.get("boldness", 0.0)),  # older sessions have none
         **packed,
     )
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _positive(value: object) -> float:
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise InputError(f"the session holds {value!r} where a time or a volume must be; it must be as `save` wrote it")
+    return float(value)
+
+
 def _bold(value: object) -> float:
-    if not isinstance(value, (int, float)) or not abs(value) <= BOLDEST:
+    if not _is_number(value) or not abs(value) <= BOLDEST:
         raise InputError(f"the session holds a boldness of {value!r}; it must be within {BOLDEST}, as `save` wrote it")
     return float(value)
 
@@ -157,12 +164,13 @@ def _whole_or_none(value: object) -> int | None:
     return None if value is None else _whole(value)
 
 
-def _check_links(saved: SavedSession) -> None:
+def _check_links(history: History) -> None:
     """Every number that is referred to must be a round, parents come before children, corrected slices ascend."""
-    known = set(saved.states) | {None}
-    named = {saved.current, *saved.past, *saved.future, *(state.parent for state in saved.states.values())}
-    late = any((state.parent or 0) >= number for number, state in saved.states.items())
-    depths = ((state.corrected, state.probability.shape[:1]) for state in saved.states.values())
+    states = history.states
+    known = set(states) | {None}
+    named = {history.current, *history.past, *history.future, *(state.parent for state in states.values())}
+    late = any((state.parent or 0) >= number for number, state in states.items())
+    depths = ((state.corrected, state.probability.shape[:1]) for state in states.values())
     loose = any(list(c) != sorted(set(c)) or (c and c[-1:] >= depth) for c, depth in depths)
     if not named <= known or late or loose:
         raise InputError("the session's rounds do not fit together; it must be a file that `save` wrote")

@@ -25,6 +25,7 @@ CORE_ORDER = (
     ("networks",),
     ("checkpoint",),
     ("memory",),
+    ("history",),
     ("uncertainty", "measurements", "metrics", "decision", "secondlook", "regions"),
     ("corrections",),
     ("elsewhere",),

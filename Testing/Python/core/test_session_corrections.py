@@ -31,8 +31,8 @@ def last(session: Session, path: Path) -> RoundState:
     """The state of the current round, as it is kept."""
     session.save(path)
     saved = read_session(path)
-    assert saved.current is not None
-    return saved.states[saved.current]
+    assert saved.history.state is not None
+    return saved.history.state
 
 
 def against(session: Session, wrong: str) -> hp.Scribbles:
@@ -222,4 +222,4 @@ def test_a_session_kept_before_corrections_were_counted_opens(session: Session, 
                     del entry["boldness"]
                 content = json.dumps(index).encode()
             target.writestr(name, content)
-    assert read_session(tmp_path / "old").states[1].boldness == pytest.approx(0.0)
+    assert read_session(tmp_path / "old").history.states[1].boldness == pytest.approx(0.0)

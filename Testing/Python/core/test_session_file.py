@@ -111,7 +111,7 @@ def test_a_number_is_not_used_again_after_restoring(path: Path, predictor: Predi
 def test_saving_again_replaces_the_file_and_leaves_no_other(played: Session, path: Path) -> None:
     played.redo()
     played.save(str(path))
-    assert read(path).current == 4
+    assert read(path).history.current == 4
     assert [p.name for p in path.parent.iterdir()] == ["case.session"]
 
 
@@ -240,10 +240,15 @@ def bomb(index: dict[str, Any], contents: dict[str, bytes]) -> None:
         entry(parent=4),
         entry(parent="none"),
         entry(seconds="long"),
+        entry(seconds=True),
+        entry(seconds=float("nan")),
+        entry(seconds=float("inf")),
         entry(boldness="bold"),
         entry(boldness=2.5),
         entry(boldness=float("nan")),
+        entry(boldness=True),
         entry(volume_ml=None),
+        entry(volume_ml=-1.0),
         entry(corrected=[5]),
         entry(corrected=[-1]),
         entry(corrected=[]),

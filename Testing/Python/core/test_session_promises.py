@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_a_round_cancelled_at_any_step_leaves_the_session_as_it_was(twice: Sessi
             twice.refine(strokes, cancel=lambda asked=asked, last=last: next(asked) >= last)  # type: ignore[misc]
         assert saved(twice, tmp_path) == known
     assert np.array_equal(twice.refine(strokes).probability, untouched)
-    assert before.states.items() <= saved(twice, tmp_path).states.items()
+    assert before.history.states.items() <= saved(twice, tmp_path).history.states.items()
 
 
 def test_a_progress_bar_that_fails_leaves_the_session_as_it_was(twice: Session, tmp_path: Path) -> None:
@@ -301,12 +302,45 @@ def test_a_round_that_was_left_and_come_back_to_is_not_taken_back(predictor: Pre
     session, strokes = predictor.open(CTS["thick"]), random_strokes(CTS["thick"].shape, np.random.default_rng(1))
     session.refine(strokes)
     session.refine(strokes)
-    session.return_to(np.int64(1))  # type: ignore[arg-type]
-    session.return_to(2)
-    with pytest.raises(hp.InputError, match="only the one just computed"):
-        session.take_back()
+    ways = (lambda: session.return_to(np.int64(1)), lambda: session.return_to(2)), (session.undo, session.redo)  # type: ignore[arg-type]
+    for there, back in ways:
+        there()
+        back()
+        assert session.current is not None and session.current.number == 2
+        with pytest.raises(hp.InputError, match="only the one just computed"):
+            session.take_back()
     session.save(tmp_path / "session")
     again = Session.restore(tmp_path / "session", predictor, CTS["thick"])
     assert [one.number for one in again.rounds] == [1, 2]
     with pytest.raises(hp.InputError, match="only the one just computed"):
         again.take_back()
+
+
+def test_another_thread_reads_whole_sessions_while_rounds_come_and_go(make: Callable[[], Any] = QuickPredictor) -> None:
+    session, strokes = make().open(CTS["thick"]), random_strokes(CTS["thick"].shape, np.random.default_rng(1))
+    session.refine(strokes)
+    ended, wrong = threading.Event(), []
+
+    def read() -> None:
+        while not ended.is_set():
+            try:
+                line, known = [one.number for one in session.rounds], [one.number for one in session.all_rounds]
+                current = session.current
+                assert line in ([], [1], [1, 2]) and known in ([1], [1, 2]), (line, known)
+                assert current is None or current.number in (1, 2)
+            except Exception as error:
+                wrong.append(error)
+                return
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(60):
+        session.refine(strokes)
+        session.take_back()
+        session.undo()
+        session.redo()
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
