@@ -19,7 +19,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".cff", ".json", ".ui", ".cmake", ".s4ext", ".yml", ".yaml", ".csv", ""}
-DATA_SUFFIXES = {".dcm", ".zip", ".mha", ".npz", ".gz", ".csv", ".nrrd"}
+DATA_SUFFIXES = {".dcm", ".zip", ".mha", ".mhd", ".nhdr", ".nii", ".npy", ".npz", ".gz", ".csv", ".nrrd"}
 LARGEST_FILE_BYTES = 15 * 2**20  # hosting warns above; checkpoints are split to stay below
 LARGEST_WEIGHTS_BYTES = 14_000_000
 LARGEST_CHECKOUT_BYTES = 80 * 2**20
@@ -118,6 +118,14 @@ def test_a_licence_stands_beside_data_that_others_made(folder: str) -> None:
         places = [place for place in file.parents if (ROOT / folder) in (place, *place.parents)]
         name = file.relative_to(ROOT).as_posix()
         assert any(list(place.glob("*LICEN[CS]E*")) for place in places), f"no licence beside {name}"
+
+
+def test_images_lie_where_a_licence_is_asked_for_and_nowhere_else() -> None:
+    inside = {name for name in THIRD_PARTY_DATA for file in _files() if (ROOT / name) in file.parents}
+    assert inside == set(THIRD_PARTY_DATA)
+    loose = [file for file in _files() if file.suffix in DATA_SUFFIXES]
+    loose = [file for file in loose if not any((ROOT / folder) in file.parents for folder in THIRD_PARTY_DATA)]
+    assert not [file.relative_to(ROOT).as_posix() for file in loose]
 
 
 def test_files_stay_under_the_stated_sizes() -> None:
