@@ -44,7 +44,7 @@ class Checkpoint:
             network.load_state_dict(self.weights)
         except (RuntimeError, TypeError, ValueError, KeyError, IndexError, ZeroDivisionError) as error:
             raise InputError("the weights do not fit their configuration; take the file from its source") from error
-        return network.eval()
+        return network.float().eval()  # whatever the process's default type is
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> str:

@@ -99,7 +99,8 @@ def listened(probability: Tensor, given: Correction, head: CorrectionHead, image
     distance = torch.stack([far_mm(kind, given.spacing_mm) for kind in wrong])
     given.between()
     logits = torch.logit(probability[box], NO_LESS)
-    parts = [image[box], logits, given.previous[box], strokes, wrong, distance, torch.tensor(given.spacing_mm[0])]
+    thickness = torch.tensor(given.spacing_mm[0], dtype=torch.float32)
+    parts = [image[box], logits, given.previous[box], strokes, wrong, distance, thickness]
     maps = correction_maps(*(part[None].to(image.device) for part in parts))
     change = _said(head, maps, wrong.any(0), given) * faded(distance[None])[0]
     change = torch.where(change < 0, TAKEN_AWAY * change, change) * ~strokes.any(0)
@@ -113,7 +114,7 @@ def _said(head: CorrectionHead, maps: Tensor, wrong: Tensor, given: Correction) 
 
     maps: (1, MAPS, d, h, w). wrong: (d, h, w) bool, the strokes that contradict.
     """
-    said, depth = torch.zeros(wrong.shape), len(wrong)
+    said, depth = torch.zeros(wrong.shape, dtype=torch.float32), len(wrong)
     near = int(NONE_MM / given.spacing_mm[0])  # slices
     for start in range(0, depth, SLICES):
         stop = min(depth, start + SLICES)

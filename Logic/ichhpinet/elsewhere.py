@@ -58,7 +58,8 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     """
     if not bool(given.inside.any()):
         return probability
-    told = torch.zeros(2, *probability.shape)  # how much of what grows, and of what shrinks, is this round's
+    # How much of what grows, and of what shrinks, is this round's.
+    told = torch.zeros(2, *probability.shape, dtype=torch.float32)
     for kind, (mask, times) in enumerate(((given.inside, 1.0), (~given.inside, TOO_MUCH))):
         part = told[kind]
         for near, box, some in _by_nearness(given.wrong[kind], mask, given, times):
@@ -86,7 +87,8 @@ def _by_nearness(strokes: Tensor, mask: Tensor, given: Correction, times: float)
     given.between()
     seen = wider(box_of(strokes), DEEPEST_MM + max(given.spacing_mm), given.spacing_mm)
     away = far_mm(mask[seen], given.spacing_mm).clamp(max=DEEPEST_MM)[strokes[seen]]
-    deepest = torch.zeros(len(boxes) + 1).scatter_reduce(0, labels[seen][strokes[seen]], away, "amax")
+    deepest = torch.zeros(len(boxes) + 1, dtype=torch.float32)
+    deepest = deepest.scatter_reduce(0, labels[seen][strokes[seen]], away, "amax")
     alike: dict[int, list[int]] = {}
     for label, box in boxes.items():
         long, deep = max(sides_mm(box, given.spacing_mm, less=1)), float(deepest[label])
@@ -118,7 +120,7 @@ def without_refused(probability: Tensor, given: Correction) -> Tensor:
     islands, wrong = connected(inside)[0], given.wrong[1][box]
     depth = far_mm(~without_holes(inside), (APART_MM, *given.spacing_mm[1:]))
     deepest, reached = (
-        torch.zeros(int(islands.max()) + 1).scatter_reduce(0, islands[part], depth[part], "amax")
+        torch.zeros(int(islands.max()) + 1, dtype=torch.float32).scatter_reduce(0, islands[part], depth[part], "amax")
         for part in (inside, wrong)
     )
     refused = (reached > 0) & (reached >= MIDDLE * deepest)

@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ichhpinet.orientation import Orientation
+
 FloatArray = np.ndarray
 BoolArray = np.ndarray
 Shape = tuple[int, int, int]
@@ -72,43 +74,6 @@ def _apply(matrices: tuple[torch.Tensor, torch.Tensor, torch.Tensor], values: to
         else:
             values = (matrix @ values.reshape(values.shape[0], -1)).reshape(-1, *values.shape[1:])
     return values
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How the array's axes are permuted and flipped so that they run feet-head, front-back, right-left.
-
-    `order[i]` is the array axis that becomes working axis i; `flips[i]` says that it is then reversed.
-    """
-
-    order: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-
-    @classmethod
-    def from_direction(cls, direction: FloatArray) -> Orientation:
-        """`direction`: 3x3, columns are the LPS unit vectors of the x (W), y (H), z (D) index axes."""
-        # cosines[i, a]: how far array axis a (D, H, W) runs along working axis i (S, P, L).
-        cosines = np.asarray(direction, dtype=float)[::-1, ::-1]
-        best = max(
-            ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)),
-            key=lambda order: sum(abs(cosines[i, order[i]]) for i in range(3)),
-        )
-        return cls(best, tuple(bool(cosines[i, best[i]] < 0) for i in range(3)))  # type: ignore[arg-type]
-
-    @property
-    def slice_axis(self) -> int:
-        """The array axis nearest head-feet: the one that the engine calls slices."""
-        return self.order[0]
-
-    def apply(self, array: FloatArray) -> FloatArray:
-        """(D, H, W) in file order -> a view in working order."""
-        turned = array.transpose(self.order)
-        return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
-
-    def undo(self, array: FloatArray) -> FloatArray:
-        """The inverse of `apply`, also a view."""
-        turned = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
-        return turned.transpose(tuple(int(i) for i in np.argsort(self.order)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +147,7 @@ class WorkingGrid:
             slab = turned[start : start + self.merge * 8]
             rows = slice(start // self.merge, start // self.merge + math.ceil(len(slab) / self.merge))
             if not outside and slab.dtype == bool and not slab.any():  # strokes: most slices have none
-                planes.append(torch.zeros(rows.stop - rows.start, *self.shape[1:]))
+                planes.append(torch.zeros(rows.stop - rows.start, *self.shape[1:], dtype=torch.float32))
                 continue
             # A copy: of one slice of a reversed axis, NumPy would keep the negative stride, which torch refuses.
             values = torch.from_numpy(np.array(slab, dtype=np.float32, order="C", copy=True)).sub_(outside)

@@ -91,7 +91,7 @@ class RoundState:
         """The network's memory after this round, for one volume."""
         depth, height, width = self.probability.shape
         corrected = torch.zeros(1, depth, dtype=torch.bool)
-        masks = torch.zeros(1, depth, height, width)
+        masks = torch.zeros(1, depth, height, width, dtype=torch.float32)
         if self.corrected:
             corrected[0, list(self.corrected)] = True
             masks[0, list(self.corrected)] = from_bytes(self.masks)

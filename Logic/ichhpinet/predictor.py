@@ -193,7 +193,7 @@ class Predictor:
 
         The memory stays empty: it is for slices that a person has corrected. Raises what `tick` raises.
         """
-        nothing, memory, done = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image), 0.0
+        nothing, memory, done = torch.zeros(encoded.grid.shape, dtype=torch.float32), Memory.empty(encoded.image), 0.0
 
         def look(image: Tensor | None, own: Tensor | None) -> RoundArrays:
             nonlocal done
@@ -237,7 +237,7 @@ class Predictor:
             return arrays
         alone = given.painted.clone()
         alone[1] = False
-        nothing, memory = torch.zeros(encoded.grid.shape), Memory.empty(encoded.image)
+        nothing, memory = torch.zeros(encoded.grid.shape, dtype=torch.float32), Memory.empty(encoded.image)
         before = self.compute_round(encoded, nothing, alone, alone[0].flatten(1).any(1), memory, tick)
         return replace(
             arrays, probability=without_refused(arrays.probability, replace(given, previous=before.probability))

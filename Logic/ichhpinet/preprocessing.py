@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from .errors import InputError
-from .grid import STEADY, Between, Orientation, WorkingGrid
+from .grid import STEADY, Between, WorkingGrid
+from .orientation import Orientation
 from .scribbles import Scribbles
 from .volume import CTVolume
 
@@ -126,7 +127,7 @@ def _histogram(bins: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(B, LIKENESS_BINS) smoothed share of each density where `weight` is set; bins, weight: (B, voxels)."""
     counts = weight.new_zeros(len(bins), LIKENESS_BINS, dtype=torch.float32).scatter_add_(1, bins, weight.float())
     width = (WINDOW_HU[1] - WINDOW_HU[0]) / LIKENESS_BINS
-    steps = torch.arange(-4, 5, device=bins.device) * width / LIKENESS_SIGMA_HU
+    steps = torch.arange(-4, 5, device=bins.device, dtype=torch.float32) * width / LIKENESS_SIGMA_HU
     kernel = torch.exp(-0.5 * steps.square())
     smooth = F.conv1d(counts[:, None], (kernel / kernel.sum())[None, None], padding=4)[:, 0]
     return smooth / smooth.sum(1, keepdim=True).clamp(min=1e-6)
@@ -162,7 +163,7 @@ def geodesic_mm(
     directions replace a front.
     Returns: (B, C, d, h, w) float32, 1e4 where nothing is painted.
     """
-    distance = torch.where(seeds, 0.0, 1e4)
+    distance = torch.where(seeds, 0.0, 1e4).float()
     totals = []
     for axis in (2, 3, 4):
         length = cost.shape[axis]

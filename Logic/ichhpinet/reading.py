@@ -60,11 +60,13 @@ def read_volume(
         checked_window(window)
         if hounsfield:
             raise InputError("the values are said to be HU, and a window is given; they are one or the other")
-    if not path.exists():
-        raise InputError(f"{path.name} does not exist; it must be a CT file or a DICOM folder")
-    if series is not None and path.is_file():
-        raise InputError(f"{path.name} is a file; a series can be chosen in a DICOM folder only")
+    if progress is not None and not callable(progress):
+        raise InputError(f"progress is a {type(progress).__name__}; it must be a function, or None")
     with quiet(), _readable(path):
+        if not path.exists():
+            raise InputError(f"{path.name} does not exist; it must be a CT file or a DICOM folder")
+        if series is not None and path.is_file():
+            raise InputError(f"{path.name} is a file; a series can be chosen in a DICOM folder only")
         found = dicom.read_folder(path, series, progress) if path.is_dir() else _read_file(path)
     checked_hu(found.values)
     checked_spacing(found.spacing_mm)
@@ -84,9 +86,9 @@ def read_labels(path: str | os.PathLike[str], volume: CTVolume) -> NDArray[np.ui
     from 0 to 255.
     """
     path = as_path(path, "the label map")
-    if not path.is_file():
-        raise InputError(f"{path.name} is not a file; it must be a label map")
     with quiet(), _readable(path):
+        if not path.is_file():
+            raise InputError(f"{path.name} is not a file; it must be a label map")
         found = _read_file(path)
     difference = _grid_difference(found, volume)
     if difference:

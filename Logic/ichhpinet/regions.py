@@ -52,7 +52,7 @@ def sides_mm(box: Box, spacing_mm: Spacing, less: int = 0) -> list[float]:
 def far_mm(voxels: Tensor, spacing_mm: Spacing) -> Tensor:
     """`distance_mm`, no further than FAR_MM; that where nothing is set."""
     if not bool(voxels.any()):
-        return torch.full(voxels.shape, FAR_MM)
+        return torch.full(voxels.shape, FAR_MM, dtype=torch.float32)
     return distance_mm(voxels, spacing_mm).clamp(max=FAR_MM)
 
 

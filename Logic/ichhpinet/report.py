@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ichhpinet.measurements import measure
+from ichhpinet.orientation import Orientation
 from ichhpinet.paths import written_whole
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
@@ -102,8 +101,8 @@ def files_of(path: Path) -> set[str]:
 
 
 def axial_axis(volume: CTVolume) -> int:
-    """The array axis (0 slices, 1 rows, 2 columns) that lies nearest head-feet."""
-    return 2 - int(np.abs(volume.direction[2]).argmax())
+    """The array axis (0 slices, 1 rows, 2 columns) that lies nearest head-feet: the one that the engine works along."""
+    return Orientation.from_direction(volume.direction).slice_axis
 
 
 def _strokes(scribbles: Scribbles | None) -> Row:

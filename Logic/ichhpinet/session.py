@@ -130,7 +130,7 @@ class Session:
         grid, before = self._encoded.grid, self._history.state
         new = working_strokes(strokes, grid, partial(tick, 0.02))
         painted, foreground, background = new, strokes.foreground, strokes.background
-        previous, memory, bold = torch.zeros(grid.shape), Memory.empty(self._encoded.image), 0.0
+        previous, memory, bold = torch.zeros(grid.shape, dtype=torch.float32), Memory.empty(self._encoded.image), 0.0
         if before is not None:
             painted = torch.stack(_newest(*torch.from_numpy(before.painted.array()), *new))
             old = before.foreground.array().astype(bool), before.background.array().astype(bool)

@@ -17,6 +17,8 @@ from ichhpinet.itk import simpleitk
 if TYPE_CHECKING:  # SimpleITK is imported only where it is used, so that torch + numpy alone can hold a volume
     import SimpleITK as sitk
 
+STEP_MM = (1e-3, 1e3)  # nothing is scanned finer or coarser: a spacing beyond is in other units, or damaged
+FARTHEST_MM = 1e6  # from the scanner's origin
 MIN_SLICES = 2  # one slice has no third spacing, and nothing can be carried to a neighbour
 DIGEST_STEP = 1e-3  # mm, or share of a direction cosine; files keep more than this
 DIGEST_OFFSET = 0.3817  # moves the borders between steps away from the round numbers that headers hold
@@ -48,9 +50,9 @@ class CTVolume:
         checked: dict[str, object] = {
             "hu": checked_hu(self.hu),
             "spacing_mm": checked_spacing(self.spacing_mm),
-            "origin": _three_numbers(self.origin, "the origin"),
+            "origin": _checked_origin(self.origin),
             "direction": checked_direction(self.direction),
-            "notes": tuple(str(note) for note in self.notes),
+            "notes": _sentences(self.notes),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -76,7 +78,7 @@ class CTVolume:
             spacing_mm=spacing_mm,  # type: ignore[arg-type]
             origin=(0.0, 0.0, 0.0) if origin is None else origin,  # type: ignore[arg-type]
             direction=np.eye(3) if direction is None else direction,  # type: ignore[arg-type]
-            notes=tuple(notes),
+            notes=notes,  # type: ignore[arg-type]
         )
 
     @property
@@ -149,18 +151,33 @@ def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
 
 
 def checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
-    """(z, y, x) in mm, each finite and > 0. Raises InputError."""
+    """(z, y, x) in mm, each > 0, and one that a scanner could have. Raises InputError."""
     spacing = _three_numbers(spacing_mm, "the spacing")
     if min(spacing) <= 0:
         raise InputError(f"the spacing is {spacing} mm; every step must be greater than 0")
+    if min(spacing) < STEP_MM[0] or max(spacing) > STEP_MM[1]:
+        raise InputError(f"the spacing is {spacing} mm; every step must be from {STEP_MM[0]:g} to {STEP_MM[1]:g} mm")
     return spacing
+
+
+def _checked_origin(origin: Sequence[float]) -> tuple[float, float, float]:
+    place = _three_numbers(origin, "the origin")
+    if max(map(abs, place)) > FARTHEST_MM:
+        raise InputError(f"the origin is {place} mm; it must lie within {FARTHEST_MM / 1e6:g} km")
+    return place
+
+
+def _sentences(notes: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(notes, (str, bytes)) or not isinstance(notes, Iterable):
+        raise InputError(f"the notes are a {type(notes).__name__}; they must be a row of sentences")
+    return tuple(str(note) for note in notes)
 
 
 def checked_direction(direction: ArrayLike) -> NDArray[np.float64]:
     """(3, 3) float64, orthonormal, read-only. Raises InputError."""
     try:
         matrix = np.array(direction, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("the direction is not a matrix of numbers; it must be 3 x 3") from None
     if matrix.shape != (3, 3):
         raise InputError(f"the direction has shape {matrix.shape}; it must be 3 x 3")
@@ -181,11 +198,15 @@ def _as_read_only_float32(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def as_array(values: ArrayLike, what: str) -> NDArray[Any]:
-    """An array of whatever type. Raises InputError for rows of several lengths."""
+    """An array of whatever type. Raises InputError for rows of several lengths, and what NumPy cannot read."""
+    if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
+        raise InputError(f"{what} is a masked array; every voxel must have a value")
     try:
         return np.asarray(values)
     except ValueError:
         raise InputError(f"{what} has rows of several lengths; it must be (slices, rows, columns)") from None
+    except (RuntimeError, TypeError):  # a tensor on another device, or one that remembers gradients
+        raise InputError(f"{what} is a {type(values).__name__} that NumPy cannot read; it must be an array") from None
 
 
 def _can_change(array: NDArray[Any]) -> bool:
@@ -202,7 +223,7 @@ def _three_numbers(values: Sequence[float], what: str) -> tuple[float, float, fl
         if isinstance(values, (str, bytes)):
             raise TypeError
         numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what} is not a row of numbers; it must be 3 numbers in mm") from None
     if len(numbers) != 3 or not all(np.isfinite(numbers)):
         raise InputError(f"{what} is {numbers}; it must be 3 finite numbers in mm")

@@ -16,7 +16,7 @@ FOLDERS = {CORE: "Logic", WORKBENCH: "Workbench", SLICER: ".", BROWSER: "Browser
 
 # Rooms of the core, the lowest first. A room imports only lower ones; those on one line do not know each other.
 CORE_ORDER = (
-    ("errors", "resources", "filevoxels"),
+    ("errors", "resources", "filevoxels", "orientation"),
     ("itk", "paths", "hounsfield", "straighten", "fileheaders", "grid"),
     ("volume", "dicom"),
     ("reading", "writing"),
@@ -63,6 +63,7 @@ BARE_MACHINE_CORE = {
     "errors",
     "resources",
     "paths",
+    "orientation",
     "grid",
     "preprocessing",
     "networks",

@@ -109,8 +109,8 @@ def places_of(height: int, width: int, reach: float, device: torch.device) -> Te
 
     Counted from the middle: float32 loses less of small differences between small numbers.
     """
-    y = torch.arange(height, device=device) - (height - 1) / 2
-    x = torch.arange(width, device=device) - (width - 1) / 2
+    y = torch.arange(height, device=device, dtype=torch.float32) - (height - 1) / 2
+    x = torch.arange(width, device=device, dtype=torch.float32) - (width - 1) / 2
     return torch.stack(torch.meshgrid(y, x, indexing="ij")).flatten(1) / (math.sqrt(2) * reach)
 
 

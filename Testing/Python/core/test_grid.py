@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from core.ct_files import rotation
 from core.engine import small_ct
-from ichhpinet.grid import PLANE_MULTIPLE, Orientation, WorkingGrid, resampling_matrix
+from ichhpinet.grid import PLANE_MULTIPLE, WorkingGrid, resampling_matrix
+from ichhpinet.orientation import Orientation
 from ichhpinet.preprocessing import working_grid, working_image, working_strokes
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume

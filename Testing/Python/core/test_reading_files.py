@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.ct_files import head_hu, head_volume, rotation
 from ichhpinet.errors import InputError
-from ichhpinet.reading import read_volume
+from ichhpinet.reading import read_labels, read_volume
 from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_volume
 
@@ -99,6 +99,12 @@ def test_progress_ends_at_one(tmp_path: Path, head: CTVolume) -> None:
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    long = "n" * 300 + ".nii"  # more than the system takes
+    for read in (read_volume, lambda path: read_labels(path, head_volume())):
+        with pytest.raises(InputError, match=f"^{long} (cannot be read|does not exist|is not a file)"):
+            read(tmp_path / long)
+    with pytest.raises(InputError, match="^progress is a int; it must be a function, or None$"):
+        read_volume(tmp_path / "nothing.nii", progress=3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="^nothing.nii does not exist; it must be a CT file or a DICOM folder$"):
         read_volume(tmp_path / "nothing.nii")
 

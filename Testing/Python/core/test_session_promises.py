@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import ichhpinet as hp
-from core.engine import QuickPredictor, background, foreground, small_ct, stroke
+from core.engine import QuickPredictor, background, foreground, small_ct, stroke, tiny_checkpoint
 from ichhpinet import session as session_module
-from ichhpinet.grid import Orientation
+from ichhpinet.orientation import Orientation
 from ichhpinet.predictor import Predictor
 from ichhpinet.session import Session
 from ichhpinet.sessionfile import SavedSession, read_session
@@ -210,6 +211,25 @@ def test_the_same_strokes_on_the_same_volume_give_the_same_masks(predictor: Pred
         results = [session.refine(strokes) for session in (first, second)]
         assert np.array_equal(results[0].probability, results[1].probability)
         assert np.array_equal(results[0].uncertainty, results[1].uncertainty)
+
+
+def test_what_torch_makes_of_numbers_elsewhere_in_the_process_changes_nothing(ct: CTVolume) -> None:
+    def play() -> list[Any]:
+        session = Predictor(checkpoint, "cpu").open(ct)
+        session.propose()
+        session.undo()
+        for strokes in (foreground((2, 5, 5)), background((3, 9, 9)), foreground((0, 1, 1), (4, 4, 4))):
+            session.refine(strokes)
+        return [result.probability for result in session.all_rounds]
+
+    checkpoint = tiny_checkpoint()
+    wanted = play()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = play()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(np.array_equal, found, wanted))
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))

@@ -80,6 +80,9 @@ def test_what_is_no_ct_is_refused_by_name(hu: np.ndarray, message: str) -> None:
         ((0.5, 0.5), "must be 3 finite numbers"),
         (("a", 1, 1), "not a row of numbers"),
         (5.0, "not a row of numbers"),
+        ((1e-320, 1, 1), "every step must be from 0.001 to 1000 mm"),
+        ((5, 1, 1e308), "every step must be from 0.001 to 1000 mm"),
+        ((5, 1, 10**400), "not a row of numbers"),
     ],
 )
 def test_a_spacing_that_is_none_is_refused_by_name(spacing: tuple[float, ...], message: str) -> None:
@@ -100,6 +103,23 @@ def test_a_spacing_that_is_none_is_refused_by_name(spacing: tuple[float, ...], m
 def test_a_direction_that_is_sheared_or_no_matrix_is_refused_by_name(direction: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         CTVolume.from_array(head_hu(), SPACING, direction=direction)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"origin": (0, 0, 1e30)}, "the origin is .*within 1 km"),
+        ({"origin": (0, 0, 10**400)}, "the origin is not a row of numbers"),
+        ({"direction": [[10**400, 0, 0], [0, 1, 0], [0, 0, 1]]}, "the direction is not a matrix"),
+        ({"notes": "a sentence"}, "the notes are a str; they must be a row of sentences"),
+        ({"notes": 3}, "the notes are a int; they must be a row of sentences"),
+        ({"hu": np.ma.masked_greater(head_hu(), 60.0)}, "the CT is a masked array; every voxel must have a value"),
+        ({"hu": torch.zeros(3, 8, 8, requires_grad=True)}, "the CT is a Tensor that NumPy cannot read"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        CTVolume.from_array(**{"hu": head_hu(), "spacing_mm": SPACING, **given})  # type: ignore[arg-type]
 
 
 def test_an_origin_that_is_not_finite_is_refused_by_name() -> None:
