@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from ichhpinet.volume import checked_spacing
+from ichhpinet.volume import checked_mask, checked_spacing
 
 Mask = NDArray[np.bool_]
 
@@ -64,7 +64,7 @@ class Growth:
 
 def volume_ml(mask: ArrayLike, spacing_mm: Sequence[float]) -> float:
     """Voxels times their volume, in ml. mask: (D, H, W) bool, or 0 and 1. spacing_mm: (z, y, x). Raises InputError."""
-    return int(np.count_nonzero(_mask(mask))) * math.prod(checked_spacing(spacing_mm)) / 1000.0
+    return int(np.count_nonzero(checked_mask(mask, "the mask"))) * math.prod(checked_spacing(spacing_mm)) / 1000.0
 
 
 def abc2_ml(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> float:
@@ -77,7 +77,7 @@ def abc2_ml(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> floa
 
     Raises InputError.
     """
-    lesion, _ = _largest_component(_mask(mask))
+    lesion, _ = _largest_component(checked_mask(mask, "the mask"))
     spacing = list(checked_spacing(spacing_mm))
     if axis not in (0, 1, 2):
         raise InputError(f"the axis is {axis}; it must be 0 (slices), 1 (rows) or 2 (columns)")
@@ -94,7 +94,7 @@ def abc2_ml(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> floa
 
 def measure(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> Measurement:
     """All of a report's numbers for a mask (D, H, W), bool or 0 and 1. Raises InputError."""
-    lesion = _mask(mask)
+    lesion = checked_mask(mask, "the mask")
     largest, components = _largest_component(lesion)
     others = tuple(other for other in range(3) if other != axis)
     return Measurement(
@@ -138,12 +138,3 @@ def _largest_component(mask: Mask) -> tuple[Mask, int]:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray(labels == sizes.argmax(), dtype=np.bool_), int(np.count_nonzero(sizes))
-
-
-def _mask(values: ArrayLike) -> Mask:
-    array = np.asarray(values)
-    if array.ndim != 3 or array.size == 0:
-        raise InputError(f"the mask has shape {array.shape}; it must be (slices, rows, columns), not empty")
-    if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
-        raise InputError(f"the mask is of type {array.dtype} and not all 0 or 1; it must be bool, or 0 and 1")
-    return array.astype(np.bool_)

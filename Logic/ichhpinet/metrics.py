@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from ichhpinet.volume import checked_spacing
+from ichhpinet.volume import checked_mask, checked_spacing
 
 Mask = NDArray[np.bool_]
 
@@ -39,7 +39,7 @@ def mae(predicted: ArrayLike, truth: ArrayLike) -> float:
     Raises InputError.
     """
     probability = np.asarray(predicted, dtype=np.float64)
-    wanted = _mask(truth, "the truth")
+    wanted = checked_mask(truth, "the truth")
     if probability.shape != wanted.shape:
         raise InputError(f"the prediction is {probability.shape}; the truth is {wanted.shape}")
     if not (np.isfinite(probability).all() and probability.min() >= 0 and probability.max() <= 1):
@@ -111,18 +111,7 @@ def _bounding_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def _pair(predicted: ArrayLike, truth: ArrayLike) -> tuple[Mask, Mask]:
-    a, b = _mask(predicted, "the prediction"), _mask(truth, "the truth")
+    a, b = checked_mask(predicted, "the prediction"), checked_mask(truth, "the truth")
     if a.shape != b.shape:
         raise InputError(f"the prediction is {a.shape}; the truth is {b.shape}")
     return a, b
-
-
-def _mask(values: ArrayLike, what: str) -> Mask:
-    array: NDArray[Any] = np.asarray(values)
-    if array.ndim != 3 or array.size == 0:
-        raise InputError(f"{what} has shape {array.shape}; it must be (slices, rows, columns), not empty")
-    if array.dtype.kind == "b":
-        return array
-    if array.dtype.kind not in "iu" or not np.isin(array, (0, 1)).all():
-        raise InputError(f"{what} is of type {array.dtype} and not all 0 or 1; it must be bool, or 0 and 1")
-    return array.astype(np.bool_)

@@ -150,6 +150,16 @@ def checked_hu(values: ArrayLike) -> NDArray[np.float32]:
     return hu
 
 
+def checked_mask(values: ArrayLike, what: str) -> NDArray[np.bool_]:
+    """(D, H, W) bool, of whole numbers 0 and 1 as well. Raises InputError."""
+    array = as_array(values, what)
+    if array.ndim != 3 or array.size == 0:
+        raise InputError(f"{what} has shape {array.shape}; it must be (slices, rows, columns), not empty")
+    if array.dtype.kind not in "biu" or array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+        raise InputError(f"{what} is of type {array.dtype} and not all 0 or 1; it must be bool, or 0 and 1")
+    return array.astype(np.bool_, copy=False)
+
+
 def checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
     """(z, y, x) in mm, each > 0, and one that a scanner could have. Raises InputError."""
     spacing = _three_numbers(spacing_mm, "the spacing")

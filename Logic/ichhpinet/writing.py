@@ -13,7 +13,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.hounsfield import HOUNSFIELD_MARK
 from ichhpinet.itk import quiet, simpleitk
 from ichhpinet.paths import as_path, written_whole
-from ichhpinet.volume import CTVolume, image_on_grid
+from ichhpinet.volume import CTVolume, checked_mask, image_on_grid
 
 MASK_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")  # the first that fits counts
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -97,12 +97,10 @@ def _ending(path: Path, known: tuple[str, ...]) -> str:
 
 
 def _checked_mask(mask: ArrayLike, volume: CTVolume) -> NDArray[np.uint8]:
-    array: NDArray[Any] = np.asarray(mask)
-    if array.shape != volume.shape:
-        raise InputError(f"the mask is {array.shape}; the volume is {volume.shape}")
-    if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
-        raise InputError(f"the mask is of type {array.dtype} and not all 0 or 1; it must be bool, or 0 and 1")
-    return np.ascontiguousarray(array, dtype=np.uint8)
+    voxels = checked_mask(mask, "the mask")
+    if voxels.shape != volume.shape:
+        raise InputError(f"the mask is {voxels.shape}; the volume is {volume.shape}")
+    return np.ascontiguousarray(voxels, dtype=np.uint8)
 
 
 def _write(image: Any, path: Path, ending: str) -> None:
