@@ -52,7 +52,8 @@ def kept_elsewhere(probability: Tensor, given: Correction) -> Tensor:
     Who corrects a place has looked at the rest and lets it stand. The network looks at all of it anew, and where it
     changes its mind far from the strokes it loses as often as it wins, and more where it does. How far "near" goes is
     a matter of the stroke: those on a rim are short and lie along the mask, those on a part that was missed lead away
-    from it.
+    from it. Working voxels that were painted in any round take this round's probability too: many are larger than the
+    paint, and what the rest of them holds is settled by and by.
 
     probability: (d, h, w), of this round. Returns: (d, h, w); as it was where there was no mask before.
     """
