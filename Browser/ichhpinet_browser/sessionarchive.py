@@ -6,6 +6,7 @@ Read as images and numbers only: no scene file, no code, no path of the file's o
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def read_archive(folder: Path) -> KeptSession:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise InputError(f"the session is {index['format']!r}; it must be {FORMAT!r}")
-        rows = [(_whole(row["number"]), _parent(row["parent"]), float(row["seconds"])) for row in index["rounds"]]
+        rows = [(_whole(row["number"]), _parent(row["parent"]), _seconds(row["seconds"])) for row in index["rounds"]]
         current, notes = _parent(index["current"]), tuple(str(note) for note in index["notes"])
     except InputError:
         raise
@@ -132,6 +133,12 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(NOT_OURS)
     return value
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise InputError(NOT_OURS)
+    return float(value)
 
 
 def _parent(value: Any) -> int | None:

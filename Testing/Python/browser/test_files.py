@@ -190,7 +190,7 @@ def test_a_session_without_a_round_comes_back_too(weights: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "what", ["format", "current", "parent", "number", "array", "arrays", "pickle", "label", "json"]
+    "what", ["format", "current", "parent", "number", "seconds", "array", "arrays", "pickle", "label", "json"]
 )
 def test_a_forged_session_is_refused(kept: sessionarchive.KeptSession, tmp_path: Path, what: str) -> None:
     packed = tmp_path / "packed"
@@ -202,6 +202,8 @@ def test_a_forged_session_is_refused(kept: sessionarchive.KeptSession, tmp_path:
         index[what] = 7
     elif what in ("parent", "number"):
         index["rounds"][0][what] = 9 if what == "parent" else "one"
+    elif what == "seconds":
+        index["rounds"][0][what] = float("nan")
     elif what == "array":
         arrays["1"] = np.zeros((900, 900, 9), np.uint8)
     elif what == "arrays":
