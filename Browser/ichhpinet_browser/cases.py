@@ -27,7 +27,7 @@ from ICHHPINetSlicer.nodes import (
 )
 from ICHHPINetSlicer.sample import NOTE, sample_file
 
-from .sessionarchive import KeptRound, KeptSession, read_archive
+from .sessionarchive import STROKES, KeptRound, KeptSession, read_archive
 from .uploads import is_session
 
 NAME = "Head CT"  # never a file's name, which may be a patient's
@@ -82,7 +82,7 @@ def out_of_scene(logic: ICHHPINetLogic, volume: Node, notes: tuple[str, ...]) ->
     """Everything on a volume, as a session is kept. Raises: InputError where the scene's memory is damaged."""
     ct = with_notes(volume_from_node(volume), notes)
     kept = tuple(
-        KeptRound(one.number, one.parent, one.seconds, rounds.round_mask(one, volume), _used(one, volume))
+        KeptRound.of(one.number, one.parent, one.seconds, _used(one, volume) * STROKES + rounds.round_mask(one, volume))
         for one in rounds.rounds_of(volume).values()
     )
     memory = rounds.kept_memory(volume)

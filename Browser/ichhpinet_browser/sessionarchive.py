@@ -9,6 +9,8 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,44 @@ NOT_OURS = "the file is no session of this page, or damaged; it must be one that
 
 @dataclass(frozen=True)
 class KeptRound:
-    """One round. mask: (D, H, W) bool. strokes: (D, H, W) uint8, 1 foreground, 2 background."""
+    """One round. labels: uint8, strokes * 2 + mask, of the part of the CT's (D, H, W) grid that holds anything.
+
+    A thin-slice CT has a hundred million voxels, and a session dozens of rounds: whole grids would fill the memory.
+    """
 
     number: int
     parent: int | None
     seconds: float
-    mask: NDArray[np.bool_]
-    strokes: NDArray[np.uint8]
+    shape: tuple[int, ...]
+    corner: tuple[int, ...]
+    labels: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, number: int, parent: int | None, seconds: float, labels: NDArray[np.uint8]) -> KeptRound:
+        """labels: of the whole grid."""
+        sides = []
+        for axis in range(labels.ndim):
+            held = np.flatnonzero(labels.any(axis=tuple(other for other in range(labels.ndim) if other != axis)))
+            sides.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 0))
+        corner = tuple(side.start for side in sides)
+        return cls(number, parent, seconds, labels.shape, corner, labels[tuple(sides)].copy())
+
+    @property
+    def whole(self) -> NDArray[np.uint8]:
+        """(D, H, W) uint8: strokes * 2 + mask."""
+        grid = np.zeros(self.shape, np.uint8)
+        grid[tuple(slice(at, at + long) for at, long in zip(self.corner, self.labels.shape, strict=True))] = self.labels
+        return grid
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(D, H, W) bool."""
+        return self.whole % STROKES > 0
+
+    @property
+    def strokes(self) -> NDArray[np.uint8]:
+        """(D, H, W) uint8: 1 foreground, 2 background."""
+        return self.whole // STROKES
 
 
 @dataclass(frozen=True)
@@ -57,8 +90,10 @@ class KeptSession:
 def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
     """Write `path`. folder: an empty one for what is being packed. Raises: OSError."""
     write_volume(folder / CT, kept.ct)
-    arrays = {str(one.number): one.strokes * STROKES + one.mask for one in kept.rounds}
-    np.savez_compressed(folder / ARRAYS, **{PENDING: kept.pending}, **arrays)
+    with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_DEFLATED) as arrays:  # as NumPy does, but one at a time
+        _add_array(arrays, PENDING, kept.pending)
+        for one in kept.rounds:
+            _add_array(arrays, str(one.number), one.whole)
     if kept.memory is not None:
         (folder / MEMORY).write_bytes(kept.memory)
     rows = [{"number": one.number, "parent": one.parent, "seconds": one.seconds} for one in kept.rounds]
@@ -67,6 +102,11 @@ def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # what is in it is deflated already
         for file in sorted(folder.iterdir()):
             archive.write(file, file.name)
+
+
+def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[np.uint8]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def is_archive(path: Path) -> bool:
@@ -93,31 +133,35 @@ def read_archive(folder: Path) -> KeptSession:
     _check_links(rows, current)
     read = read_volume(folder / CT)
     ct = CTVolume(read.hu, read.spacing_mm, read.origin, read.direction, notes)
-    arrays = _read_arrays(folder / ARRAYS, {PENDING, *(str(number) for number, _, _ in rows)}, ct.shape)
-    Scribbles.from_labels(arrays[PENDING])  # refuses other labels
-    kept = tuple(
-        KeptRound(number, parent, seconds, arrays[str(number)] % STROKES > 0, arrays[str(number)] // STROKES)
-        for number, parent, seconds in rows
-    )
+    with _arrays(folder / ARRAYS, ct.shape) as read_array:
+        pending = read_array(PENDING)
+        kept = tuple(KeptRound.of(*row, read_array(str(row[0]))) for row in rows)
+    Scribbles.from_labels(pending)  # refuses other labels
     memory = (folder / MEMORY).read_bytes() if (folder / MEMORY).exists() else None
-    return KeptSession(ct, kept, current, arrays[PENDING], memory)
+    return KeptSession(ct, kept, current, pending, memory)
 
 
-def _read_arrays(path: Path, names: set[str], shape: tuple[int, ...]) -> dict[str, NDArray[np.uint8]]:
-    """(D, H, W) uint8 by name. Nothing is unpacked that is larger than the CT has voxels; pickles are refused."""
+@contextmanager
+def _arrays(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[str], NDArray[np.uint8]]]:
+    """What reads an array by name, (D, H, W) uint8. Nothing is unpacked that is larger than the CT has voxels; pickles
+    are refused."""
     largest = int(np.prod(shape)) + ARRAY_HEADER_BYTES
     try:
         with zipfile.ZipFile(path) as packed:
             if any(entry.file_size > largest for entry in packed.infolist()):
                 raise InputError(NOT_OURS)
         with np.load(path, allow_pickle=False) as arrays:
-            read = {name: arrays[name] for name in names}
+            yield lambda name: _checked_array(arrays[name], shape)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise InputError(NOT_OURS) from None
-    for array in read.values():
-        if array.shape != shape or array.dtype != np.uint8 or array.max() > LARGEST_LABEL:
-            raise InputError(NOT_OURS)
-    return read
+
+
+def _checked_array(array: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if array.shape != shape or array.dtype != np.uint8 or array.max() > LARGEST_LABEL:
+        raise InputError(NOT_OURS)
+    return array
 
 
 def _check_links(rows: list[tuple[int, int | None, float]], current: int | None) -> None:
