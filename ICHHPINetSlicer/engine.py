@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from ichhpinet.errors import Cancelled, InputError
 
+from .boxes import Boxed
+
 if TYPE_CHECKING:  # torch is imported in the engine process alone, on its first job
     from ichhpinet.predictor import Predictor
     from ichhpinet.session import Session
@@ -42,9 +44,23 @@ class Open:
     saved: bytes | None = None
 
 
+class _SentByBox:
+    """Arrays cross the pipe as the box of what is set in them: they are as large as the CT, and all but empty."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: Boxed.of(value) if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value.whole() if isinstance(value, Boxed) else value)
+
+
 @dataclass(frozen=True)
-class Refine:
-    """A round on `key` from round `parent` (None: from nothing). strokes: a packed label map, or None: propose."""
+class Refine(_SentByBox):
+    """A round on `key` from round `parent` (None: from nothing).
+
+    strokes: (D, H, W) uint8, 1 foreground, 2 background; None: propose.
+    """
 
     key: str
     parent: int | None
@@ -85,7 +101,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Done:
+class Done(_SentByBox):
     """Answer to Refine. mask: (D, H, W) bool. saved: the session file with this round in it. notice: as of Opened."""
 
     number: int

@@ -15,6 +15,7 @@ from ichhpinet.resources import sample_data
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import rounds
+from ICHHPINetSlicer.boxes import Boxed
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import (
     BACKGROUND_ID,
@@ -82,7 +83,9 @@ def out_of_scene(logic: ICHHPINetLogic, volume: Node, notes: tuple[str, ...]) ->
     """Everything on a volume, as a session is kept. Raises: InputError where the scene's memory is damaged."""
     ct = with_notes(volume_from_node(volume), notes)
     kept = tuple(
-        KeptRound.of(one.number, one.parent, one.seconds, _used(one, volume) * STROKES + rounds.round_mask(one, volume))
+        KeptRound(
+            one.number, one.parent, one.seconds, Boxed.of(_used(one, volume) * STROKES + rounds.round_mask(one, volume))
+        )
         for one in rounds.rounds_of(volume).values()
     )
     memory = rounds.kept_memory(volume)

@@ -23,6 +23,7 @@ from ichhpinet.reading import read_volume
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_volume
+from ICHHPINetSlicer.boxes import Boxed
 
 FORMAT = "ichhpinet page session 1"
 INDEX, CT, ARRAYS, MEMORY = "page.json", "ct.nrrd", "rounds.npz", "memory.hps"
@@ -36,7 +37,7 @@ NOT_OURS = "the file is no session of this page, or damaged; it must be one that
 
 @dataclass(frozen=True)
 class KeptRound:
-    """One round. labels: uint8, strokes * 2 + mask, of the part of the CT's (D, H, W) grid that holds anything.
+    """One round. labels: uint8, strokes * 2 + mask, in their box.
 
     A thin-slice CT has a hundred million voxels, and a session dozens of rounds: whole grids would fill the memory.
     """
@@ -44,36 +45,17 @@ class KeptRound:
     number: int
     parent: int | None
     seconds: float
-    shape: tuple[int, ...]
-    corner: tuple[int, ...]
-    labels: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, number: int, parent: int | None, seconds: float, labels: NDArray[np.uint8]) -> KeptRound:
-        """labels: of the whole grid."""
-        sides = []
-        for axis in range(labels.ndim):
-            held = np.flatnonzero(labels.any(axis=tuple(other for other in range(labels.ndim) if other != axis)))
-            sides.append(slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 0))
-        corner = tuple(side.start for side in sides)
-        return cls(number, parent, seconds, labels.shape, corner, labels[tuple(sides)].copy())
-
-    @property
-    def whole(self) -> NDArray[np.uint8]:
-        """(D, H, W) uint8: strokes * 2 + mask."""
-        grid = np.zeros(self.shape, np.uint8)
-        grid[tuple(slice(at, at + long) for at, long in zip(self.corner, self.labels.shape, strict=True))] = self.labels
-        return grid
+    labels: Boxed
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """(D, H, W) bool."""
-        return self.whole % STROKES > 0
+        return self.labels.whole() % STROKES > 0
 
     @property
     def strokes(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8: 1 foreground, 2 background."""
-        return self.whole // STROKES
+        return self.labels.whole() // STROKES
 
 
 @dataclass(frozen=True)
@@ -93,7 +75,7 @@ def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
     with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_DEFLATED) as arrays:  # as NumPy does, but one at a time
         _add_array(arrays, PENDING, kept.pending)
         for one in kept.rounds:
-            _add_array(arrays, str(one.number), one.whole)
+            _add_array(arrays, str(one.number), one.labels.whole())
     if kept.memory is not None:
         (folder / MEMORY).write_bytes(kept.memory)
     rows = [{"number": one.number, "parent": one.parent, "seconds": one.seconds} for one in kept.rounds]
@@ -135,7 +117,7 @@ def read_archive(folder: Path) -> KeptSession:
     ct = CTVolume(read.hu, read.spacing_mm, read.origin, read.direction, notes)
     with _arrays(folder / ARRAYS, ct.shape) as read_array:
         pending = read_array(PENDING)
-        kept = tuple(KeptRound.of(*row, read_array(str(row[0]))) for row in rows)
+        kept = tuple(KeptRound(*row, Boxed.of(read_array(str(row[0])))) for row in rows)
     Scribbles.from_labels(pending)  # refuses other labels
     memory = (folder / MEMORY).read_bytes() if (folder / MEMORY).exists() else None
     return KeptSession(ct, kept, current, pending, memory)

@@ -189,16 +189,6 @@ def test_a_session_without_a_round_comes_back_too(weights: Path, tmp_path: Path)
     assert found.rounds == () and found.memory is None and found.current is None and not found.pending.any()
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.3]))
-def test_a_round_is_kept_as_the_part_that_holds_anything_and_comes_back_whole(seed: int, share: float) -> None:
-    rng = np.random.default_rng(seed)
-    labels = (rng.integers(0, 6, (5, 7, 6)) * (rng.random((5, 7, 6)) < share)).astype(np.uint8)
-    one = sessionarchive.KeptRound.of(1, None, 1.0, labels)
-    assert np.array_equal(one.whole, labels) and one.labels.size <= labels.size
-    assert np.array_equal(one.mask, labels % 2 == 1) and np.array_equal(one.strokes, labels // 2)
-    assert labels.any() or not one.labels.size
-
-
 @pytest.mark.parametrize(
     "what", ["format", "current", "parent", "number", "seconds", "array", "arrays", "pickle", "label", "json"]
 )

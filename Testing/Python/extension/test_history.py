@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from ICHHPINetSlicer.boxes import Boxed
 from ICHHPINetSlicer.history import Bool, History, Moment, Strokes
 
 SHAPE = (2, 3, 3)
@@ -84,6 +86,13 @@ def test_strokes_come_out_of_their_box_as_they_were_painted(foreground: Bool, ba
     packed = Strokes.of(foreground, background)
     assert np.array_equal(packed.labels(), np.where(foreground, 1, np.where(background, 2, 0)))
     assert (packed == Strokes.none((3, 5, 4))) == (not (foreground | background).any())
+
+
+@given(arrays(np.uint8, (3, 5, 4), elements=st.sampled_from([0, 0, 0, 1, 5]), fill=st.just(0)))
+def test_an_array_comes_out_of_its_box_as_it_went_in(array: np.ndarray) -> None:
+    boxed = Boxed.of(array)
+    assert np.array_equal(boxed.whole(), array) and boxed.whole().dtype == array.dtype
+    assert boxed.part.size <= array.size and bool(boxed.part.size) == bool(array.any())
 
 
 def test_only_the_box_of_the_strokes_is_kept() -> None:

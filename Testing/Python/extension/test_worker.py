@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ from ichhpinet.predictor import Predictor
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer import worker as worker_module
-from ICHHPINetSlicer.engine import Engine, Failed, Knock, Look, Open, Refine, serve
+from ICHHPINetSlicer.engine import Done, Engine, Failed, Knock, Look, Open, Refine, serve
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import FOREGROUND_ID
 from ICHHPINetSlicer.worker import SHORT_WAITS, Worker
@@ -298,6 +299,18 @@ def test_an_engine_whose_owner_is_gone_ends_without_a_word(weights: Path, caplog
 
 
 # -- the engine ------------------------------------------------------------------------------------------------------
+
+
+def test_strokes_and_masks_cross_the_pipe_as_the_box_of_what_is_set() -> None:
+    mask = np.zeros((40, 256, 256), bool)
+    mask[20:22, 100:110, 30:60] = True
+    for message in (Refine("a", None, mask.astype(np.uint8)), Done(1, None, 1.0, 2.0, mask, b"saved")):
+        sent = pickle.dumps(message)
+        got = pickle.loads(sent)
+        assert len(sent) < 2000 and type(got) is type(message) and vars(got).keys() == vars(message).keys()
+        for name, value in vars(message).items():
+            assert np.array_equal(getattr(got, name), value) and type(getattr(got, name)) is type(value)
+    assert pickle.loads(pickle.dumps(Refine("a", 3, None))) == Refine("a", 3, None)
 
 
 def test_features_above_the_cap_are_let_go_and_the_rounds_go_on_as_if_they_had_not_been(weights: Path) -> None:
