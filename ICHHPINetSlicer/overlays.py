@@ -12,6 +12,7 @@ from .nodes import Node, ijk_to_ras, image_of, set_segment
 from .rounds import Round
 
 KIND = "ICHHPINet.Overlay"  # attribute: "changes" or "uncertainty"
+BEFORE = "ICHHPINet.Before."  # attribute, with a view's ID: the opacity and the ID of the foreground it had
 ADDED_ID, REMOVED_ID = "Added", "Removed"
 ADDED_RGB, REMOVED_RGB = (0.30, 0.75, 0.35), (0.85, 0.35, 0.85)  # green and purple: told apart by the colour-blind
 UNCERTAIN = 32  # of 255: below, nothing is drawn
@@ -134,13 +135,18 @@ def _colours(scene: Node) -> Node:
 
 
 def _in_slice_views(volume: Node, overlay: Node, opacity: float | None) -> None:
-    """As the foreground of the views whose background is the volume; opacity None: out of them again."""
+    """As the foreground of the views whose background is the volume; opacity None: what was there comes back."""
     scene = volume.GetScene()
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         view = scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode")
+        before = BEFORE + view.GetID()
         if opacity is not None and view.GetBackgroundVolumeID() == volume.GetID():
+            if view.GetForegroundVolumeID() != overlay.GetID():
+                overlay.SetAttribute(before, f"{view.GetForegroundOpacity()} {view.GetForegroundVolumeID() or ''}")
             view.SetForegroundVolumeID(overlay.GetID())
             view.SetForegroundOpacity(opacity)
         elif opacity is None and view.GetForegroundVolumeID() == overlay.GetID():
-            view.SetForegroundVolumeID(None)
-            view.SetForegroundOpacity(0.0)
+            level, _, known = (overlay.GetAttribute(before) or "0 ").partition(" ")
+            there = bool(known) and scene.GetNodeByID(known) is not None
+            view.SetForegroundVolumeID(known if there else None)
+            view.SetForegroundOpacity(float(level) if there else 0.0)

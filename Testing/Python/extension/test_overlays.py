@@ -52,6 +52,25 @@ def test_uncertainty_lies_over_the_views_of_its_volume_and_leaves_them_again(
         logic.look(volume, 9, got.append, lambda kind, sentence: None)
 
 
+def test_what_lay_over_the_views_before_the_uncertainty_comes_back(volume: Any, scene: Any) -> None:
+    registered = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")  # an MRI that the user has laid over the CT
+    view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    view.SetBackgroundVolumeID(volume.GetID())
+    view.SetForegroundVolumeID(registered.GetID())
+    view.SetForegroundOpacity(0.4)
+    uncertainty = np.full(voxels(volume.GetImageData()).shape, 100, np.uint8)
+    for _ in range(2):
+        for _ in range(2):
+            overlay = overlays.show_uncertainty(volume, uncertainty)
+            assert view.GetForegroundVolumeID() == overlay.GetID() and view.GetForegroundOpacity() == 0.7
+        overlays.show_uncertainty(volume, None)
+        assert view.GetForegroundVolumeID() == registered.GetID() and view.GetForegroundOpacity() == 0.4
+    overlays.show_uncertainty(volume, uncertainty)
+    scene.RemoveNode(registered)
+    overlays.show_uncertainty(volume, None)
+    assert view.GetForegroundVolumeID() is None and view.GetForegroundOpacity() == 0.0
+
+
 def test_the_most_uncertain_slice_comes_first_and_certain_ones_not_at_all() -> None:
     uncertainty = np.zeros((4, 6, 6), np.uint8)
     uncertainty[1, 2, 2] = 200
