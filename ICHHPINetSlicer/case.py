@@ -67,9 +67,8 @@ class Case:
 
     def paint(self, strokes: Strokes) -> None:
         """Make this what is painted."""
-        labels = strokes.labels()
-        for value, segment_id in ((1, FOREGROUND_ID), (2, BACKGROUND_ID)):
-            set_segment(self.strokes, segment_id, labels == value, self.volume, NAMES[segment_id], COLOURS[segment_id])
+        for segment_id, mask in ((FOREGROUND_ID, strokes.foreground), (BACKGROUND_ID, strokes.background)):
+            set_segment(self.strokes, segment_id, mask, self.volume, NAMES[segment_id], COLOURS[segment_id])
 
     def show(self) -> None:
         """Show the present round alone; none while another volume is seen."""

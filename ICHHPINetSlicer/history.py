@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ichhpinet.scribbles import Scribbles
 
-from .boxes import box_of
+from .boxes import Boxed, box_of
 
 Bool = NDArray[np.bool_]
 
@@ -47,15 +48,29 @@ class Strokes:
 
     def labels(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8."""
-        labels = np.zeros(self.shape, np.uint8)
-        if self.content:
-            box = tuple(slice(first, first + count) for first, count in zip(self.corner, self.size))
-            labels[box] = np.frombuffer(zlib.decompress(self.content), np.uint8).reshape(self.size)
-        return labels
+        return self._whole(self._part())
 
-    def scribbles(self) -> Scribbles:
-        """As the core takes them."""
-        return Scribbles.from_labels(self.labels())
+    @property
+    def foreground(self) -> Bool:
+        """(D, H, W) bool."""
+        return self._whole(self._part() == 1)
+
+    @property
+    def background(self) -> Bool:
+        """(D, H, W) bool."""
+        return self._whole(self._part() == 2)
+
+    @property
+    def count(self) -> int:
+        """How many strokes these are, as `Scribbles` counts them."""
+        return Scribbles.from_labels(self._part()).count if self.content else 0
+
+    def _part(self) -> NDArray[np.uint8]:
+        """The label map in its box."""
+        return np.frombuffer(zlib.decompress(self.content) if self.content else b"", np.uint8).reshape(self.size)
+
+    def _whole(self, part: NDArray[Any]) -> NDArray[Any]:
+        return Boxed(self.shape, self.corner, part).whole()
 
     def without(self, used: Strokes) -> Strokes:
         """What was painted since `used` was submitted: everything that is not in it as it is here."""

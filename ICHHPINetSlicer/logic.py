@@ -361,9 +361,7 @@ class ICHHPINetLogic:
             raise InputError("the volume changed while the round was computed; the round was dropped: refine again")
         case.mend()
         painted, used = case.painted(), strokes or Strokes.none(shape_of(case.volume))
-        made = rounds.add_round(
-            case.volume, answer.number, answer.parent, answer.seconds, answer.mask, used.scribbles()
-        )
+        made = rounds.add_round(case.volume, answer.number, answer.parent, answer.seconds, answer.mask, used)
         rounds.keep_memory(case.volume, answer.saved, answer.number)
         case.history = case.history.then(Moment(answer.number, Strokes.none(shape_of(case.volume))))
         self._apply(case, case.history.then(Moment(answer.number, painted.without(used))))

@@ -18,6 +18,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
 
+from .history import Strokes
 from .nodes import Bool, Node, ijk_to_ras, segment_mask, set_segment, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
@@ -55,7 +56,9 @@ class Round:
         return None if before is None or before.volume_ml == 0 else 100 * self.delta_ml(rounds) / before.volume_ml
 
 
-def add_round(volume: Node, number: int, parent: int | None, seconds: float, mask: Bool, strokes: Scribbles) -> Round:
+def add_round(
+    volume: Node, number: int, parent: int | None, seconds: float, mask: Bool, strokes: Scribbles | Strokes
+) -> Round:
     """A segmentation node "<volume> ICH round <number>": the haemorrhage, and hidden, the strokes that made it."""
     scene = volume.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(_name(volume, number)))
@@ -268,7 +271,7 @@ def move(volume: Node, matrix: NDArray[np.float64], transform_id: str | None) ->
                     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
 
 
-def _fill(node: Node, volume: Node, mask: Bool, strokes: Scribbles) -> None:
+def _fill(node: Node, volume: Node, mask: Bool, strokes: Scribbles | Strokes) -> None:
     """The segments of a round's node, and how they look."""
     node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())

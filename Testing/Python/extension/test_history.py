@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ichhpinet.scribbles import Scribbles
 from ICHHPINetSlicer.boxes import Boxed
 from ICHHPINetSlicer.history import Bool, History, Moment, Strokes
 
@@ -64,9 +65,11 @@ def test_what_was_painted_since_is_what_is_left(first: int, second: int) -> None
 
 
 def test_strokes_come_back_as_they_were() -> None:
-    packed = strokes(3)
-    scribbles = packed.scribbles()
-    assert Strokes.of(scribbles.foreground, scribbles.background) == packed
+    for packed in (strokes(3), strokes(0)):
+        scribbles = Scribbles.from_labels(packed.labels())
+        assert Strokes.of(packed.foreground, packed.background) == packed
+        assert np.array_equal(packed.foreground, scribbles.foreground) and packed.foreground.dtype == bool
+        assert np.array_equal(packed.background, scribbles.background) and packed.count == scribbles.count
 
 
 def test_a_saved_line_of_rounds_can_be_undone_one_by_one() -> None:
