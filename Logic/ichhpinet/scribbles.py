@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +40,10 @@ class Scribbles:
         inside = np.zeros_like(known) if inside is None else inside
         outside = np.zeros_like(known) if outside is None else outside
         _check_pair(inside, outside)
+        self._take(inside, outside)
+
+    def _take(self, inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> None:
+        """Checked arrays that nobody else has."""
         for name, array in (("foreground", inside), ("background", outside)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -49,11 +54,14 @@ class Scribbles:
         array = as_array(labels, "the scribble labels")
         if array.dtype.kind not in "iu":
             raise InputError(f"the scribble labels are of type {array.dtype}; they must be whole numbers 0, 1 or 2")
-        known = (array == NOTHING) | (array == FOREGROUND) | (array == BACKGROUND)
-        if not known.all():
-            shown = ", ".join(str(value) for value in np.unique(array[~known])[:5])
+        _check_grid(array, "the scribble labels")
+        if array.min() < NOTHING or array.max() > BACKGROUND:
+            others = np.unique(array[(array < NOTHING) | (array > BACKGROUND)])
+            shown = ", ".join(str(value) for value in others[:5])
             raise InputError(f"the scribble labels hold {shown}; they must be 0, 1 (foreground) or 2 (background)")
-        return cls(array == FOREGROUND, array == BACKGROUND)
+        made = cls.__new__(cls)  # a voxel has one label: there is no pair to check, and nothing to copy
+        made._take(np.ascontiguousarray(array == FOREGROUND), np.ascontiguousarray(array == BACKGROUND))
+        return made
 
     @property
     def count(self) -> int:
@@ -99,13 +107,17 @@ class Scribbles:
 def _painted(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     """A new (D, H, W) bool array from bool, or from whole numbers 0 and 1."""
     array = as_array(values, name)
-    if array.ndim != 3 or array.size == 0:
-        raise InputError(f"{name} has shape {array.shape}; it must be (slices, rows, columns), not empty")
+    _check_grid(array, name)
     if array.dtype.kind not in "biu":
         raise InputError(f"{name} is of type {array.dtype}; it must be bool, or whole numbers 0 and 1")
     if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
         raise InputError(f"{name} holds values from {array.min()} to {array.max()}; it must be bool, or 0 and 1")
     return np.array(array, dtype=np.bool_, order="C")
+
+
+def _check_grid(array: NDArray[Any], name: str) -> None:
+    if array.ndim != 3 or array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}; it must be (slices, rows, columns), not empty")
 
 
 def _check_pair(foreground: NDArray[np.bool_], background: NDArray[np.bool_]) -> None:
