@@ -211,7 +211,7 @@ def set_segment(
         known = slicer.vtkSegment()
         known.SetName(name)
         known.SetColor(*colour)
-        known.AddRepresentation(_labelmap_name(), labelmap_of(mask, volume))
+        known.AddRepresentation(labelmap_name(), labelmap_of(mask, volume))
         segmentation.GetSegmentation().AddSegment(known, segment_id)
         return
     image = labelmap_of(mask, volume)
@@ -253,7 +253,8 @@ def _to_world(node: Node, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(numpy_support.vtk_to_numpy(moved.GetData())).reshape(points.shape)
 
 
-def _labelmap_name() -> str:
+def labelmap_name() -> str:
+    """Of the representation of a segment as voxels."""
     return str(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
 
 

@@ -19,7 +19,7 @@ from ichhpinet.scribbles import Scribbles
 from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
 
 from .history import Strokes
-from .nodes import Bool, Node, ijk_to_ras, segment_mask, set_segment, vtk_matrix
+from .nodes import Bool, Node, ijk_to_ras, labelmap_name, segment_mask, set_segment, voxels, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
 ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
@@ -32,11 +32,14 @@ USED = {"UsedForeground": "Strokes: haemorrhage", "UsedBackground": "Strokes: no
 FOREGROUND_RGB, BACKGROUND_RGB = (0.25, 0.85, 0.95), (0.98, 0.83, 0.25)  # the strokes: told apart by the colour-blind
 HAEMORRHAGE_COLOUR = tuple(level / 255 for level in HAEMORRHAGE_RGB)
 OUTLINE_OPACITY, FILL_OPACITY = 1.0, 0.3  # the bleed must be seen through its mask
+MOST_COUNTED = 1000
+
+_counted: dict[int, float] = {}  # ml of masks, by when they were changed last
 
 
 @dataclass(frozen=True)
 class Round:
-    """A row of the round table. strokes: how many made it. node: its segmentation."""
+    """A row of the round table. volume_ml: of its mask as it is. strokes: how many made it. node: its segmentation."""
 
     number: int
     parent: int | None
@@ -237,7 +240,8 @@ def _is_own(node: Node) -> bool:
     volume = node.GetNodeReference(VOLUME_ROLE)
     if volume is None:
         return False
-    return node.GetAttribute(ROUND) is None or any(one.node is node for one in rounds_of(volume).values())
+    made_once = node.GetAttribute(MEMORY) is not None or node.GetAttribute(ROUND) is None
+    return made_once or any(one.node is node for one in rounds_of(volume).values())
 
 
 def belongs_to(node: Node, volume: Node) -> bool:
@@ -322,11 +326,26 @@ def _round(node: Node) -> Round:
     return Round(
         int(number(ROUND)),
         int(parent) if parent and parent.isdigit() else None,
-        number(VOLUME_ML),
+        _mask_ml(node, number(VOLUME_ML)),
         number(SECONDS),
         int(number(STROKES)),
         node,
     )
+
+
+def _mask_ml(node: Node, noted: float) -> float:
+    """Of the mask as it is in the scene: a hand may have been at it since the round."""
+    segment = node.GetSegmentation().GetSegment(MASK_ID)
+    image = None if segment is None else segment.GetRepresentation(labelmap_name())
+    if image is None:
+        return noted
+    changed = int(image.GetMTime())  # no two images in a process share one
+    if changed not in _counted:
+        if len(_counted) >= MOST_COUNTED:
+            _counted.clear()
+        inside = int(np.count_nonzero(voxels(image) == segment.GetLabelValue()))
+        _counted[changed] = inside * float(np.prod(image.GetSpacing())) / 1000
+    return _counted[changed]
 
 
 def _name(volume: Node, number: int) -> str:

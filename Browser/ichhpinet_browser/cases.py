@@ -79,9 +79,14 @@ def into_scene(scene: Any, logic: ICHHPINetLogic, found: CTVolume | KeptSession)
     return volume
 
 
+def ct_of(volume: Node, notes: tuple[str, ...]) -> CTVolume:
+    """The CT of a volume, with what reading it assumed."""
+    return with_notes(volume_from_node(volume), notes)
+
+
 def out_of_scene(logic: ICHHPINetLogic, volume: Node, notes: tuple[str, ...]) -> KeptSession:
     """Everything on a volume, as a session is kept. Raises: InputError where the scene's memory is damaged."""
-    ct = with_notes(volume_from_node(volume), notes)
+    ct = ct_of(volume, notes)
     kept = tuple(
         KeptRound(
             one.number, one.parent, one.seconds, Boxed.of(_used(one, volume) * STROKES + rounds.round_mask(one, volume))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ichhpinet.errors import InputError
 from ichhpinet.report import axial_axis
+from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_mask, write_volume
 from ICHHPINetSlicer import rounds
 
@@ -63,15 +64,16 @@ def _gathered(
     what: str, one: rounds.Round | None, stage: Stage, work: Work, notes: tuple[str, ...], settings: PageSettings
 ) -> Callable[[Path], bytes]:
     """Read the scene, on the loop; what is given back knows no scene and may run anywhere."""
+    if what == "ct.nii.gz":
+        ct = cases.ct_of(work.volume, notes)
+        return lambda folder: _ct(ct, folder / what)
+    if what.startswith("mask"):
+        ct, mask = cases.ct_of(work.volume, notes), rounds.round_mask(_needed(one), work.volume)
+        return lambda folder: _mask(mask, ct, folder / what)
     kept = cases.out_of_scene(work.logic, work.volume, notes)
     if what == "session.zip":
         return lambda folder: _session(kept, folder)
-    if what == "ct.nii.gz":
-        return lambda folder: _ct(kept, folder / what)
     shown = _needed(one)
-    if what.startswith("mask"):
-        mask = rounds.round_mask(shown, work.volume)
-        return lambda folder: _mask(mask, kept, folder / what)
     if what == "report.json":
         return lambda folder: reports.as_json(reports.report(kept, settings.weights, settings.device), folder)
     axis = axial_axis(kept.ct)
@@ -89,14 +91,14 @@ def _needed(one: rounds.Round | None) -> rounds.Round:
     return one
 
 
-def _mask(mask: object, kept: sessionarchive.KeptSession, file: Path) -> bytes:
-    write_mask(file, mask, kept.ct)  # type: ignore[arg-type]
+def _mask(mask: object, ct: CTVolume, file: Path) -> bytes:
+    write_mask(file, mask, ct)  # type: ignore[arg-type]
     return file.read_bytes()
 
 
-def _ct(kept: sessionarchive.KeptSession, file: Path) -> bytes:
+def _ct(ct: CTVolume, file: Path) -> bytes:
     """On the grid of the masks, where it may have been resampled."""
-    write_volume(file, kept.ct)
+    write_volume(file, ct)
     return file.read_bytes()
 
 

@@ -103,9 +103,11 @@ class Work:
             return
         self.changes += 1
         self._painted_meanwhile = self.busy
-        if self.auto_refine and not self.busy:
-            self.ask("refine")
-        self._changed()
+        try:
+            if self.auto_refine and not self.busy and self.has_strokes():  # the last one may have been erased
+                self.ask("refine")
+        finally:
+            self._changed()
 
     def close(self) -> None:
         """No callbacks any more; the logic drops the volume's work with the volume."""

@@ -27,7 +27,7 @@
   const mayClose = () => state("stage") !== "ready" || !state("unsaved") || confirm(UNSAVED);
   addEventListener("beforeunload", (event) => { if (state("stage") === "ready" && state("unsaved")) event.preventDefault(); });
   function send(files) {
-    if (!files.length || !mayClose()) return;
+    if (!files.length || state("uploading") >= 0 || !mayClose()) return; // one upload at a time: the last to arrive would be the one that is seen
     const limit = state("most_mb");
     const bytes = files.reduce((sum, [, file]) => sum + file.size, 0);
     if (bytes > limit * 1048576) return refuse(`This is more than ${limit} MB, the limit of this page. Choose one CT series.`);
@@ -99,7 +99,7 @@
   addEventListener("keydown", (event) => {
     const open = document.querySelector("details.menu[open]");
     if (event.key === "Escape" && open) { open.open = false; open.querySelector("summary").focus(); return; }
-    if (state("stage") !== "ready" || event.altKey) return;
+    if (state("stage") !== "ready" || state("uploading") >= 0 || event.altKey) return;
     const sliding = event.target.matches && event.target.matches("input[type=range]");
     const control = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
@@ -123,7 +123,7 @@
     if (focused && focused.matches("input[type=range], input[type=checkbox]")) focused.blur();
   }));
   let under = "Axial";
-  const hovered = () => under;
+  const hovered = () => (state("layout") === "four" ? under : "Axial"); // the other planes may be hidden
   addEventListener("pointerover", (event) => {
     const view = event.target.closest && event.target.closest(".view");
     if (view) under = ["Axial", "Coronal", "Sagittal"].find((name) => view.classList.contains(name.toLowerCase())) || "Axial";

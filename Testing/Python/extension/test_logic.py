@@ -18,7 +18,7 @@ from ichhpinet.predictor import Predictor
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import overlays, rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
-from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, volume_from_node
+from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, set_segment, volume_from_node
 from ICHHPINetSlicer.scenarios import opened, saved
 
 FIRST, SECOND, THIRD = (2, 5, 5), (3, 8, 8), (1, 12, 3)
@@ -625,8 +625,6 @@ def test_the_exported_mask_lies_where_the_volume_does(
 
 
 def test_the_final_mask_is_copied_beside_other_segments(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
-    from ICHHPINetSlicer.nodes import set_segment
-
     paint(logic, volume, FOREGROUND_ID, FIRST)
     one = refine(logic, volume)
     target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
@@ -697,3 +695,27 @@ def test_a_coronal_volume_gets_the_round_that_the_core_computes_with_a_note(
     strokes[4, 8, 8] = True
     assert np.array_equal(mask_of(logic, volume), session.refine(hp.Scribbles(strokes)).mask)
     assert any("not axial" in note for note in logic.notes(volume))
+
+
+def test_the_millilitres_are_those_of_the_mask_that_is_seen(logic: ICHHPINetLogic, volume: Any) -> None:
+    """Nothing keeps a hand from a round's segment: the number beside it must not be of what was there before."""
+    paint(logic, volume, FOREGROUND_ID, (2, 5, 5))
+    one = refine(logic, volume)
+    voxel_ml = float(np.prod(volume.GetSpacing())) / 1000
+    assert one.volume_ml == pytest.approx(rounds.round_mask(one, volume).sum() * voxel_ml) and one.volume_ml > 0
+    edited = np.zeros_like(rounds.round_mask(one, volume))
+    edited[2, 4:7, 4:9] = True
+    set_segment(one.node, rounds.MASK_ID, edited, volume, "Haemorrhage", (1, 0, 0))
+    assert logic.table(volume)[0].volume_ml == pytest.approx(15 * voxel_ml)
+    set_segment(one.node, rounds.MASK_ID, edited & False, volume, "Haemorrhage", (1, 0, 0))
+    assert logic.table(volume)[0].volume_ml == 0
+
+
+def test_nothing_of_a_volume_is_left_behind_when_it_is_forgotten(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, (2, 5, 5))
+    refine(logic, volume)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 1, "the engine's memory"
+    rounds.forget(volume)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 0 and not rounds.rounds_of(volume)
