@@ -66,6 +66,7 @@ class Page:
             "refine": lambda: self._ask("refine"),
             "propose": lambda: self._ask("propose"),
             "cancel": lambda: self._work().cancel(),
+            "start_anew": lambda: self._work().start_anew(),
             "undo": lambda: self._work().undo(),
             "redo": lambda: self._work().redo(),
             "look": lambda number: self._work().look_at(int(number)),

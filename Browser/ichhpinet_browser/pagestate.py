@@ -49,7 +49,7 @@ def without_case() -> State:
         "goes_on_from": 0,
         "unsaved": False,
         "volume_ml": None,
-        "can": {"refine": False, "propose": False, "undo": False, "redo": False, "save": False},
+        "can": {"refine": False, "propose": False, "undo": False, "redo": False, "save": False, "start_anew": False},
         "shown": vars(Shown()).copy(),
         "auto_refine": False,
     }
@@ -88,6 +88,7 @@ def of_work(work: Work, notes: tuple[str, ...]) -> State:
             "undo": idle and logic.can_undo(volume),
             "redo": idle and logic.can_redo(volume),
             "save": seen is not None or current is not None,
+            "start_anew": work.stuck and not logic.busy,
         },
     }
 

@@ -28,6 +28,9 @@ PREPARING = "Preparing the CT"
 SURFACE_SECONDS = 0.1
 NOTHING_FOUND = "no haemorrhage was found. That does not rule one out: paint a stroke on what you see."
 NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
+NOT_CONTINUED = (
+    "They can be seen and saved, not continued. Start anew removes them and keeps strokes that were not used."
+)
 Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
 
 
@@ -52,6 +55,7 @@ class Work:
         self.progress: tuple[float, str] = (0.0, "")
         self.asked: str | None = None  # 'refine' or 'propose': waits until the CT is prepared
         self.prepared = False
+        self.stuck = False  # the rounds can be seen, but not continued
         self.seconds = 0.0  # of the last round, from click to mask
         self._changed, self._say = changed, say
         self._uncertainty: tuple[int, NDArray[np.uint8]] | None = None
@@ -174,11 +178,24 @@ class Work:
     def _failed(self, kind: str, sentence: str) -> None:
         self._jump_when_known = self._painted_meanwhile = False
         self.prepared, self.asked = True, None  # the next round opens the CT again where that is needed
+        self.stuck = self.stuck or kind == "memory"
         text = "Cancelled. Nothing has changed." if kind == "cancelled" else _sentence(sentence)
+        if kind == "memory":
+            text = f"{text} {NOT_CONTINUED}"
         self._say("info" if kind == "cancelled" else "error", text)
         self._changed()
 
     # -- going back --------------------------------------------------------------------------------------------------
+
+    def start_anew(self) -> None:
+        """Remove rounds that cannot be continued; strokes that no round has used stay. Raises: InputError when busy."""
+        self.logic.start_anew(self.volume)
+        self.stuck = False
+        self._stepped()
+        self._uncertainty = None
+        self.lay_over()
+        self._changed()
+        self.prepare()
 
     def undo(self) -> None:
         """One stroke or round back."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ from ichhpinet_browser.pagestate import without_case
 from ichhpinet_browser.work import NOT_SHOWN, NOTHING_FOUND, Work
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
-from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume
+from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume, set_segment, voxels
 
 FIRST, SECOND = (2, 5, 5), (3, 8, 8)
 
@@ -93,6 +94,51 @@ def test_a_second_ct_is_prepared_when_the_engine_is_done_with_the_first(weights:
             await asyncio.sleep(0.01)
 
     assert played(weights, play).work.prepared
+
+
+def test_erasing_the_last_stroke_asks_for_no_round_and_is_shown(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.stroke()
+        desk.work.auto_refine = True
+        set_segment(
+            desk.logic.strokes_node(desk.volume), FOREGROUND_ID,
+            np.zeros(voxels(desk.volume.GetImageData()).shape, bool), desk.volume, FOREGROUND_ID, (1, 0, 0),
+        )  # fmt: skip
+        before = desk.work.changes
+        desk.work.stroke()
+        assert desk.work.changes == before + 1 and not desk.work.busy
+
+    assert not [said for said in played(weights, play).said if said[0] == "error"]
+
+
+def test_rounds_that_cannot_be_continued_make_room_for_a_new_start_with_the_strokes(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.work.prepare()
+        await desk.idle()
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+        desk.paint(BACKGROUND_ID, SECOND)
+        memory = rounds.kept_memory(desk.volume)
+        assert memory is not None and not desk.work.stuck
+        rounds.keep_memory(desk.volume, b"of other weights", memory[1])
+        desk.logic.worker.forget(desk.volume.GetID())
+        desk.logic._cases[desk.volume.GetID()].stamp = None  # as after a restart: the engine opens it from the scene
+        desk.work.ask("refine")
+        await desk.idle()
+        assert desk.work.stuck and desk.said[-1][0] == "error" and "Start anew removes them" in desk.said[-1][1]
+        desk.work.start_anew()
+        await desk.idle()
+        assert not desk.work.stuck and not desk.logic.table(desk.volume) and desk.work.has_strokes()
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+
+    desk = played(weights, play)
+    assert [row.number for row in desk.logic.table(desk.volume)] == [1] and not desk.work.has_strokes()
 
 
 def test_refining_after_each_stroke_takes_up_what_was_painted_meanwhile(weights: Path) -> None:
