@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import html
+import io
+import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -39,11 +43,22 @@ def report(kept: KeptSession, weights: str | None, device: str) -> Report:
 
     file = Path(weights) if weights is not None else bundled_weights()
     made = Report.begun(kept.ct, SimpleNamespace(device=choose_device(device)), file, version(), kept.ct.notes)
+    made.head["model"]["weights_sha256"] = _weights_of(kept.memory) or made.head["model"]["weights_sha256"]
     for one in kept.rounds:
         strokes = Scribbles.from_labels(one.strokes)
         proposed = None if strokes.is_empty else strokes
-        made.add(_Result(one.number, one.parent, one.seconds, one.mask), proposed, f"round-{one.number}.seg.nrrd")
+        name = f"haemorrhage-round-{one.number}.seg.nrrd"  # as the page saves it
+        made.add(_Result(one.number, one.parent, one.seconds, one.mask), proposed, name)
     return made
+
+
+def _weights_of(memory: bytes | None) -> str | None:
+    """The SHA-256 of the weights that made the rounds: a session may have been made with others than the page has."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(memory or b"")) as archive:
+            return str(json.loads(archive.read("session.json"))["weights"])
+    except (zipfile.BadZipFile, zlib.error, ValueError, LookupError, TypeError, RuntimeError, NotImplementedError):
+        return None
 
 
 def as_json(made: Report, folder: Path) -> bytes:

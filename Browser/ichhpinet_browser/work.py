@@ -28,9 +28,7 @@ PREPARING = "Preparing the CT"
 SURFACE_SECONDS = 0.1
 NOTHING_FOUND = "no haemorrhage was found. That does not rule one out: paint a stroke on what you see."
 NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
-NOT_CONTINUED = (
-    "They can be seen and saved, not continued. Start anew removes them and keeps strokes that were not used."
-)
+NOT_CONTINUED = "The rounds can be seen and saved, not continued. Start anew removes them; strokes not yet used stay."
 Say = Callable[[str, str], None]  # kind ('info', 'error'), sentence
 
 

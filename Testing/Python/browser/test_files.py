@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import zipfile
@@ -232,6 +233,18 @@ def test_the_report_says_the_rounds_and_lets_no_note_become_html(
     html = reports.as_html(made, noted, 1, [(2, "data:image/png;base64,AAAA")]).decode()
     assert "<script>" not in html and "&lt;script&gt;" in html and "slice 3 of 5" in html
     assert "Not a medical device" in html and f"{rows[0]['volume_ml']:.1f} <small>ml" in html
+
+
+def test_the_report_names_the_weights_that_made_the_rounds(
+    kept: sessionarchive.KeptSession, weights: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"an update")
+    made_with, has = (hashlib.sha256(file.read_bytes()).hexdigest() for file in (weights, other))
+    for memory, named in ((kept.memory, made_with), (None, has), (b"damaged", has)):
+        made = reports.report(replace(kept, memory=memory), str(other), "cpu")
+        assert made.head["model"]["weights_sha256"] == named
+    assert made.rounds[0]["mask"] == "haemorrhage-round-1.seg.nrrd"
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.integers(1, 6))
