@@ -27,6 +27,9 @@ POLL_SECONDS = 0.03  # how often `poll` is best called while busy
 KNOCK_SECONDS = 0.005  # an idle engine answers within a millisecond; its job need not wait for the next `poll`
 PATIENCE_SECONDS = 15.0  # for a cancel to be heard: after that the engine hangs (a driver, a disk), and is ended
 
+NOT_STARTED = (
+    "the engine's process cannot be started; its interpreter may be missing or blocked: install the extension again"
+)
 STOPPED = "the engine stopped; nothing is lost, and it starts again with the next round"
 HUNG = "cancelled: the engine did not answer and was ended; nothing is lost, and it starts again with the next round"
 
@@ -71,18 +74,20 @@ class Worker:
         return self._process is not None and bool(self._process.is_alive())
 
     def warm_up(self) -> None:
-        """Start the process before the first job needs it. Returns at once."""
+        """Start the process before the first job needs it. Returns at once. If it cannot start, a job says so."""
         if not self.alive:
-            self._start()
+            with contextlib.suppress(InputError):
+                self._start()
 
     def submit(self, job: Job, done: Done, failed: Fail, progress: Progress | None = None) -> None:
         """Start a job; exactly one of `done` and `failed` is called, by a later `poll`, unless `close` comes first.
 
-        Raises: InputError while another job is under way.
+        Raises: InputError while another job is under way, and where the process cannot be started.
         """
         if self.busy:
             raise InputError("a round is under way; wait for it, or cancel it")
-        self.warm_up()
+        if not self.alive:
+            self._start()
         self._stop.clear()
         self._flight, self._cancelled_at = _Flight(job, done, failed, progress), None
         self._knock()
@@ -169,9 +174,16 @@ class Worker:
         self._process = self._context.Process(
             target=serve, args=(theirs, self._stop, *self._arguments), daemon=True, name="ichhpinet engine"
         )
-        with _main_kept_out(), _threads_that_sleep():
-            self._process.start()
-        theirs.close()
+        try:
+            with _main_kept_out(), _threads_that_sleep():
+                self._process.start()
+        except OSError as error:
+            self._process = None  # one that never ran cannot be joined
+            self._flight = None
+            self.close()
+            raise InputError(NOT_STARTED) from error
+        finally:
+            theirs.close()
         self.starts += 1
 
     def _end(self, why: Failed) -> None:

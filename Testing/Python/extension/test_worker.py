@@ -301,6 +301,28 @@ def test_an_engine_whose_owner_is_gone_ends_without_a_word(weights: Path, caplog
 # -- the engine ------------------------------------------------------------------------------------------------------
 
 
+def test_an_interpreter_that_cannot_be_started_is_said_by_the_first_job(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocked(process: Any) -> None:
+        raise PermissionError(13, "blocked by an antivirus")
+
+    worker = Worker(str(weights), "cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(worker._context.Process, "start", blocked)
+        worker.warm_up()
+        for _ in range(2):
+            with pytest.raises(InputError, match="the engine's process cannot be started"):
+                worker.submit(Open("a", ct_with_air()), pytest.fail, pytest.fail)
+            assert not worker.busy and not worker.alive
+    done: list[Any] = []
+    worker.submit(Open("a", ct_with_air()), done.append, pytest.fail)
+    while worker.poll(0.1):
+        pass
+    worker.close()
+    assert done and done[0].current is None
+
+
 def test_strokes_and_masks_cross_the_pipe_as_the_box_of_what_is_set() -> None:
     mask = np.zeros((40, 256, 256), bool)
     mask[20:22, 100:110, 30:60] = True
