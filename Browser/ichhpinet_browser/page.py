@@ -211,15 +211,18 @@ class Page:
 
     # -- out ---------------------------------------------------------------------------------------------------------
 
-    async def download(self, what: str) -> downloads.Download:
-        """One of `downloads.KINDS`. Raises: InputError."""
+    async def download(self, what: str) -> tuple[downloads.Download, Callable[[], None]]:
+        """One of `downloads.KINDS`, and what is to be called once it has been sent. Raises: InputError."""
         work = self._work()
         at = work.changes
         made = await downloads.made(what, self.stage, work, tuple(self.state.notes), self.settings)
-        if what == "session.zip":
-            work.kept = at
-            self.show()
-        return made
+
+        def sent() -> None:
+            if what == "session.zip":
+                work.kept = at
+                self.show()
+
+        return made, sent
 
     def close(self) -> None:
         """End the engine."""

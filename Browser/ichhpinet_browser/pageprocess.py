@@ -29,6 +29,7 @@ def main() -> int:
     settings = PageSettings.from_line(sys.stdin.readline())
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     tempfile.tempdir = settings.folder
+    os.environ.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), settings.folder))  # the engine's process too
     sys.argv = sys.argv[:1]  # trame reads the command line too
     from trame_server import Server
 
@@ -152,11 +153,17 @@ async def _download(request: Any, page: Any) -> Any:
     from ichhpinet.errors import InputError
 
     try:
-        made = await page.download(request.match_info["what"])
+        made, sent = await page.download(request.match_info["what"])
     except InputError as error:
         return web.Response(status=409, text=str(error))
     disposition = {"Content-Disposition": f'attachment; filename="{made.name}"'}
-    return web.Response(body=made.content, headers={"Content-Type": made.kind, **disposition})
+    response = web.StreamResponse(headers={"Content-Type": made.kind, **disposition})
+    response.content_length = len(made.content)
+    await response.prepare(request)
+    await response.write(made.content)
+    await response.write_eof()
+    sent()  # a download that broke off has saved nothing
+    return response
 
 
 if __name__ == "__main__":

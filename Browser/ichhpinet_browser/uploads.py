@@ -133,8 +133,12 @@ class _Limited:
 
 
 def _is_beside(name: str) -> bool:
-    """What lies beside the slices on a CD, and is never one."""
-    return name.lower().endswith((".html", ".htm", ".xml", ".py"))
+    """What lies beside the slices on a CD or in a folder, and is never one."""
+    *folders, last = name.replace("\\", "/").lower().split("/")
+    left_by_a_desktop = (
+        last in (".ds_store", "thumbs.db", "desktop.ini") or last.startswith("._") or "__macosx" in folders
+    )
+    return left_by_a_desktop or last.endswith((".html", ".htm", ".xml", ".py"))
 
 
 def _ending(name: str) -> str:

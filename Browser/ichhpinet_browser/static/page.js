@@ -112,16 +112,21 @@
     else if (!control && (key === "f" || (key === "arrowup" && !sliding))) action = ["step", hovered(), 1];
     else if (!control && (key === "b" || (key === "arrowdown" && !sliding))) action = ["step", hovered(), -1];
     if (!action) return;
+    if (held && action[0] !== "cancel") action = ["nothing"]; // a stroke under way stays of its kind and on its slice
     event.preventDefault();
     event.stopPropagation();
     if (event.repeat && action[0] !== "step") return;
-    if (action[0] === "refine" && !state("can").refine) return;
+    if (action[0] === "nothing" || (action[0] === "refine" && !state("can").refine)) return;
     trigger(...action);
   }, true);
   addEventListener("pointerup", () => setTimeout(() => { // a slider that the mouse has left must not keep the arrow keys
     const focused = document.activeElement;
     if (focused && focused.matches("input[type=range], input[type=checkbox]")) focused.blur();
   }));
+  let held = false; // a button of the mouse, over a view
+  addEventListener("pointerdown", (event) => { held = Boolean(event.target.closest && event.target.closest(".view")); }, true);
+  for (const ended of ["pointerup", "pointercancel"]) addEventListener(ended, () => { held = false; }, true);
+  addEventListener("pointermove", (event) => { if (!event.buttons) held = false; }, true); // let go of outside the window
   let under = "Axial";
   const hovered = () => (state("layout") === "four" ? under : "Axial"); // the other planes may be hidden
   addEventListener("pointerover", (event) => {

@@ -81,10 +81,12 @@ def test_an_image_is_kept_under_a_name_of_ours(tmp_path: Path) -> None:
 def test_slices_become_a_folder_and_a_zip_of_them_too(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    slices = [("index.HTML", b"<html>"), *((f"IM{n}", b"DICM" * 9) for n in range(3))]
+    beside = ("index.HTML", "CT/.DS_Store", "__MACOSX/CT/._IM0", "Thumbs.db")
+    slices = [*((name, b"<html>") for name in beside), *((f"IM{n}", b"DICM" * 9) for n in range(3))]
     assert len(list(received(tmp_path / "a", *slices).iterdir())) == 3
     inside = received(
-        tmp_path / "b", ("series.zip", zipped(**{f"deep__IM{n}": b"x" for n in range(3)}, **{"a.xml": b"x"}))
+        tmp_path / "b",
+        ("series.zip", zipped(**{f"deep__IM{n}": b"x" for n in range(3)}, **{"a.xml": b"x", "__MACOSX__._IM0": b"x"})),
     )
     assert [file.name for file in sorted(inside.iterdir())] == ["00001", "00002", "00003"]
 

@@ -176,8 +176,10 @@ def test_keys_wheel_planes_and_overlays(tab: Tab, picture: Picture) -> None:
     page.mouse.move(*at(page, "coronal", 0.5, 0.5))
     page.mouse.down()
     page.mouse.move(*at(page, "coronal", 0.56, 0.52), steps=6)
+    page.keyboard.press("d")  # too early: a stroke under way stays what it is
     page.mouse.up()
     page.wait_for_function("!trame.state.get('can').refine")
+    assert state(page, "brush") == "erase"
 
     page.keyboard.press("d")
     page.locator("input[aria-label='Brush diameter in mm']").fill("4")
