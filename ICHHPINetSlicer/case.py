@@ -32,7 +32,7 @@ class Case:
         self.notes: tuple[str, ...] = ()
         self.aside = False
         rounds.follow_transform(volume)
-        self.strokes = _find_strokes(volume) or _make_strokes(volume)
+        self.strokes = find_strokes(volume) or _make_strokes(volume)
         number = _current(volume)
         self.history = History.started(rounds.line(rounds.rounds_of(volume), number), self.painted())
         rounds.show_round(volume, number)
@@ -45,7 +45,15 @@ class Case:
         self._observers.remove()
 
     def mend(self) -> None:
-        """A strokes node, or a segment of it, that the user deleted is made again; what was not submitted is gone."""
+        """A strokes node, or a segment of it, that the user deleted is made again; what was not submitted is gone.
+
+        Where the round to go on from was deleted, it is the one before it.
+        """
+        history = self.history.only(rounds.rounds_of(self.volume))
+        if history is not self.history:
+            self.history = history
+            rounds.set_current(self.volume, history.now.number)
+            self.show()
         if self.strokes.GetScene() is None:
             self.strokes = _make_strokes(self.volume)
         _add_segments(self.strokes, self.volume)
@@ -99,15 +107,21 @@ def _image(volume: Node) -> int | None:
 
 
 def _current(volume: Node) -> int | None:
-    """The round that the next one starts from, as the scene says; where its memory is damaged, the newest."""
+    """The round that the next one starts from, as the scene says.
+
+    The newest, where the memory is damaged or names a round that is not there.
+    """
+    known = rounds.rounds_of(volume)
     try:
         memory = rounds.kept_memory(volume)
     except InputError:
-        return max(rounds.rounds_of(volume), default=None)
-    return memory[1] if memory is not None else None
+        return max(known, default=None)
+    number = memory[1] if memory is not None else None
+    return number if number is None or number in known else max(known, default=None)
 
 
-def _find_strokes(volume: Node) -> Node | None:
+def find_strokes(volume: Node) -> Node | None:
+    """The segmentation that the user paints on, where the scene has one."""
     scene = volume.GetScene()
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")

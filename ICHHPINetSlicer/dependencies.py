@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,17 +14,24 @@ from slicer.i18n import tr as _
 
 from ichhpinet.errors import InputError
 
+TORCH_SINCE = (2, 4)
 TORCH = "torch>=2.4"
 SLICER_SINCE = (5, 12)
 
 
 def torch_is_there() -> bool:
-    """Whether torch is installed. It is not imported: only the engine's process does that."""
-    return importlib.util.find_spec("torch") is not None
+    """Whether torch is installed, TORCH_SINCE or newer. It is not imported: only the engine's process does that."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    try:
+        have = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("torch"))
+    except importlib.metadata.PackageNotFoundError:
+        return True  # put there by hand: the engine will tell
+    return have is None or tuple(map(int, have.groups())) >= TORCH_SINCE
 
 
 def ensure_torch() -> None:
-    """Install torch if it is not there: asks the user once, in Slicer's own dialogs.
+    """Install torch if it is not there, or too old: asks the user once, in Slicer's own dialogs.
 
     Raises: InputError with the way out where the user declines, or the installation fails.
     """
@@ -69,6 +78,7 @@ def check_slicer() -> None:
 
 def _way_out() -> str:
     return _(
-        "ICHHPINet needs PyTorch to compute. Install the PyTorch extension from the Extensions Manager and choose "
-        '"Install PyTorch" there, or run pip_install("{torch}") in the Python console; then click Refine again.'
+        "ICHHPINet needs PyTorch 2.4 or newer to compute. Install the PyTorch extension from the Extensions Manager "
+        'and choose "Install PyTorch" there, or run pip_install("{torch}") in the Python console; then click Refine '
+        "again."
     ).format(torch=TORCH)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 import time
 from collections import OrderedDict
@@ -84,7 +85,7 @@ class Forget:
 
 @dataclass(frozen=True)
 class Knock:
-    """Asks whether the process reads; answered with ('ready',)."""
+    """Asks whether the process reads; answered with ('ready', its ID)."""
 
 
 Job = Open | Refine | Look
@@ -309,7 +310,7 @@ def _saved(session: Session) -> bytes:
 def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None:
     """The process's main: jobs in, ('progress', fraction, what) and ('answer', ...) out, until the pipe closes.
 
-    A `Knock` is answered with ('ready',). stop: a multiprocessing Event, set to cancel the job under way.
+    A `Knock` is answered with ('ready', its ID). stop: a multiprocessing Event, set to cancel the job under way.
     """
     engine, told = Engine(weights, device), 0.0
 
@@ -326,7 +327,7 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
         except (EOFError, OSError):
             return
         if isinstance(job, Knock):
-            if not _sent(pipe, ("ready",)):
+            if not _sent(pipe, ("ready", os.getpid())):
                 return
             continue
         if isinstance(job, Forget):

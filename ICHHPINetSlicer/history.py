@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +125,23 @@ class History:
     def then(self, moment: Moment) -> History:
         """A new moment; what was undone is no longer ahead. The same moment again changes nothing."""
         return self if moment == self.now else History((*self.moments[: self.at + 1], moment), self.at + 1)
+
+    def only(self, numbers: Collection[int]) -> History:
+        """Without rounds that are gone: what came on top of one stands on the round before it. Itself: none is gone."""
+        if all(moment.number is None or moment.number in numbers for moment in self.moments):
+            return self
+        left: list[Moment] = []
+        at, before = 0, None
+        for index, moment in enumerate(self.moments):
+            if moment.number is None or moment.number in numbers:
+                before = moment.number
+            else:
+                moment = replace(moment, number=before)
+            if not left or left[-1] != moment:
+                left.append(moment)
+            if index == self.at:
+                at = len(left) - 1
+        return History(tuple(left), at)
 
     def undone(self) -> History:
         """One step back; itself where there is none."""

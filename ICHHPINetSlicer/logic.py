@@ -20,7 +20,7 @@ from ichhpinet.errors import InputError
 from ichhpinet.writing import write_mask
 
 from . import overlays, rounds
-from .case import Case, shape_of
+from .case import Case, find_strokes, shape_of
 from .engine import Done, Failed, Job, Look, Open, Opened, Refine
 from .history import History, Moment, Strokes
 from .nodes import Node, check_image, check_on_grid, ijk_to_ras, straightened_node, volume_from_node
@@ -29,6 +29,8 @@ from .rounds import Round
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
+
+EDITED = "Round {number} was edited by hand; the round after it went on from the mask as it was computed."
 
 Finished = Callable[[Round], None]
 Looked = Callable[[NDArray[np.uint8]], None]
@@ -168,6 +170,9 @@ class ICHHPINetLogic:
         case = self._case(volume)
         case.aside = False
         case.strokes.SetDisplayVisibility(True)
+        display = case.strokes.GetDisplayNode()
+        if display is not None:
+            display.SetAllSegmentsVisibility(True)  # Slicer hides them in a scene that is opened after another
         case.show()
 
     def set_aside(self, volume: Node) -> None:
@@ -202,6 +207,10 @@ class ICHHPINetLogic:
     def current(self, volume: Node) -> Round | None:
         """The round that the next one starts from."""
         return rounds.rounds_of(volume).get(self._case(volume).history.now.number or 0)
+
+    def has_work(self, volume: Node) -> bool:
+        """Whether work on this volume was begun, in this scene or in one that was saved. Begins none."""
+        return volume.GetID() in self._cases or find_strokes(volume) is not None or bool(rounds.rounds_of(volume))
 
     def has_strokes(self, volume: Node) -> bool:
         """Whether something is painted that no round has used yet."""
@@ -307,9 +316,14 @@ class ICHHPINetLogic:
     ) -> None:
         job = Refine(case.volume.GetID(), case.history.now.number, None if strokes is None else strokes.labels())
 
+        before = self.current(case.volume)
+        edited = before is not None and rounds.is_edited(before)
+
         def landed(answer: Done) -> None:
             try:
                 made = self._land(case, strokes, answer)
+                if before is not None and edited:
+                    case.note(EDITED.format(number=before.number))
             except InputError as error:
                 failed("input", str(error))
             else:

@@ -38,6 +38,7 @@ def show_changes(volume: Node, one: Round | None) -> Node | None:
         node = _new(volume, "changes", "vtkMRMLSegmentationNode", "ICH changes")
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetSaveWithScene(False)
         node.GetDisplayNode().SetOpacity2DFill(0.5)
         node.GetDisplayNode().SetVisibility3D(False)
     set_segment(node, ADDED_ID, now & ~before, volume, "Added", ADDED_RGB)
@@ -61,6 +62,7 @@ def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Nod
     node.SetAndObserveImageData(image_of(uncertainty))
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetSaveWithScene(False)
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_colours(display.GetScene()).GetID())
     display.AutoWindowLevelOff()

@@ -14,6 +14,7 @@ from .logic import ICHHPINetLogic
 from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node
 from .observers import Observers
 
+SAME_MM = 0.01  # two diameters that look alike on the slider
 BRUSHES = {"foregroundButton": FOREGROUND_ID, "backgroundButton": BACKGROUND_ID, "eraseButton": ERASE}
 
 
@@ -34,6 +35,7 @@ class Painting:
         self._ended.setSingleShot(True)
         self._ended.connect("timeout()", self._take)
         ui.brushSlider.connect("valueChanged(double)", self.brush.set_diameter)
+        self.brush.on_diameter = self._resized
 
     @property
     def volume(self) -> Node | None:
@@ -66,6 +68,11 @@ class Painting:
             self._watched.add(strokes.GetSegmentation(), painted, self._painted)
             self._watched.add(volume, volume.TransformModifiedEvent, self._moved)
 
+    def take_up_again(self) -> None:
+        """The volume that is painted on, if it is there still, after the editor may have let go of it."""
+        if self._of is not None and self._of.GetScene() is not None:
+            self.take_up(self._of)
+
     def leave_the_scene(self) -> None:
         """Nothing of a scene that closes stays in hand."""
         self.brush.leave_the_scene()
@@ -87,6 +94,11 @@ class Painting:
             yield
         finally:
             self._stepping = False
+
+    def _resized(self, millimetres: float) -> None:
+        """The slider follows the brush; within its limits, the brush the slider."""
+        if abs(millimetres - self._ui.brushSlider.value) > SAME_MM:
+            self._ui.brushSlider.value = millimetres
 
     def _painted(self) -> None:
         """Painting over a stroke of the other kind is told twice: one stroke is what comes before the next event."""

@@ -14,7 +14,7 @@ import vtk
 from ichhpinet.itk import simpleitk
 from ichhpinet.resources import sample_data
 
-from . import overlays
+from . import overlays, status
 from .nodes import Node, ijk_to_ras, segment_mask, volume_from_node
 from .sample import box_in
 from .scenarios import WAIT_SECONDS, check, made_up_head
@@ -91,7 +91,7 @@ def dialogs(answer: bool = True) -> Iterator[list[str]]:
         said.append(text)
         return answer
 
-    with replaced(slicer.util, "errorDisplay", ask), replaced(slicer.util, "confirmYesNoDisplay", ask):
+    with replaced(status, "show_error", ask), replaced(status, "confirmed", ask):
         yield said
 
 

@@ -26,6 +26,7 @@ ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
     f"ICHHPINet.{name}" for name in ("Round", "Parent", "Seconds", "VolumeMl", "Strokes")
 )
 MEMORY = "ICHHPINet.Memory"
+FOLDER = " ICH"  # how the name of a volume's folder ends
 PLACE = "ICHHPINet.IJKToRAS"  # of the CT when the memory began: moved as a whole, it is the same CT
 MASK_ID = "Haemorrhage"
 USED = {"UsedForeground": "Strokes: haemorrhage", "UsedBackground": "Strokes: not haemorrhage"}
@@ -211,6 +212,15 @@ def forget(volume: Node, but: Node | None = None) -> None:
                 node.RemoveNodeReferenceIDs(VOLUME_ROLE)
 
 
+def is_edited(one: Round) -> bool:
+    """Whether a hand has changed the round's mask since: it has not the ml any more that it was made with."""
+    try:
+        made_ml = float(one.node.GetAttribute(VOLUME_ML) or "")
+    except ValueError:
+        return False
+    return not np.isclose(one.volume_ml, made_ml, rtol=2e-5, atol=0)  # it is noted with six digits
+
+
 def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
     """Add the round's haemorrhage as a new segment of another segmentation, whose segments stay; its segment ID.
 
@@ -230,6 +240,12 @@ def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
     segmentation = target.GetSegmentation()
     segment_id = str(segmentation.GenerateUniqueSegmentID(MASK_ID))
     set_segment(target, segment_id, round_mask(one, volume), volume, name, HAEMORRHAGE_COLOUR)
+    if segmentation.GetSegment(segment_id) is None:
+        source = segmentation.GetSourceRepresentationName()
+        raise InputError(
+            f"the segmentation is made of {source} and takes no binary labelmap; convert it in the Segmentations "
+            "module, or choose another"
+        )
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
     segmentation.GetSegment(segment_id).SetTag(tag, HAEMORRHAGE_TERM)
     return segment_id
@@ -359,10 +375,20 @@ def _file_under(volume: Node, node: Node) -> None:
         return
     item = hierarchy.GetItemByDataNode(volume)
     parent = hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
-    name = f"{volume.GetName()} ICH"
-    folder = hierarchy.GetItemChildWithName(parent, name) or hierarchy.CreateFolderItem(parent, name)
+    folder = _folder(volume, hierarchy, parent) or hierarchy.CreateFolderItem(parent, f"{volume.GetName()}{FOLDER}")
     known = hierarchy.GetItemByDataNode(node)
     if known:
         hierarchy.SetItemParent(known, folder)
     else:
         hierarchy.CreateItem(folder, node)
+
+
+def _folder(volume: Node, hierarchy: Node, parent: int) -> int | None:
+    """Where other things of the volume are; its name tells nothing: two volumes may have one, or get another."""
+    for kind in ("vtkMRMLTextNode", "vtkMRMLSegmentationNode"):
+        for node in _belonging(volume, kind):
+            item = hierarchy.GetItemByDataNode(node)
+            above = hierarchy.GetItemParent(item) if item else 0
+            if above and hierarchy.GetItemParent(above) == parent and hierarchy.GetItemName(above).endswith(FOLDER):
+                return int(above)
+    return None

@@ -19,10 +19,11 @@ from .logic import ICHHPINetLogic
 from .paneltest import PanelTests
 from .roundtest import RoundTests
 from .scenarios import Stage, check
+from .scenetest import SceneTests
 from .worker import Worker
 
 
-class ICHHPINetTest(PanelTests, RoundTests, ScriptedLoadableModuleTest):
+class ICHHPINetTest(PanelTests, RoundTests, SceneTests, ScriptedLoadableModuleTest):
     """Run by Slicer; each scenario starts from an empty scene."""
 
     def setUp(self) -> None:

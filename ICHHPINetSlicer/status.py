@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 
 from ichhpinet.errors import InputError
@@ -34,7 +35,11 @@ class Status:
     def say_aloud(self, sentence: str) -> None:
         """In a dialog too."""
         self.say(sentence)
-        slicer.util.errorDisplay(self.text)
+        show_error(self.text)
+
+    def is_confirmed(self, question: str) -> bool:
+        """What it says, and a question after it, answered with yes or no."""
+        return confirmed(question.format(sentence=self.text))
 
     @contextlib.contextmanager
     def told(self, aloud: bool = False) -> Iterator[None]:
@@ -46,3 +51,17 @@ class Status:
             why = type(error.__cause__ or error).__name__
             logger.warning("refused in %s, line %d (%s)", Path(place.filename).name, place.lineno, why)
             (self.say_aloud if aloud else self.say)(str(error))
+
+
+def show_error(text: str) -> None:
+    """A dialog. Slicer's errorDisplay would log the text, which may name a patient's file."""
+    title = f"{slicer.app.applicationName} error"
+    slicer.util.messageBox(text, windowTitle=title, icon=qt.QMessageBox.Critical)
+
+
+def confirmed(text: str) -> bool:
+    """Yes or No in a dialog; yes where the application tests itself. Not logged either."""
+    both = qt.QMessageBox.Yes | qt.QMessageBox.No
+    title = f"{slicer.app.applicationName} confirmation"
+    answer = slicer.util.messageBox(text, windowTitle=title, icon=qt.QMessageBox.Question, standardButtons=both)
+    return bool(answer == qt.QMessageBox.Yes or slicer.app.testingEnabled())

@@ -49,6 +49,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._status: Any = None
         self._timer: Any = None
         self._soon: Any = None
+        self._again: Any = None
         self._loaded_by = 0.0
         self._keys = Keys()
         self._looks = Looks()
@@ -71,6 +72,9 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.connect("timeout()", self._take_volume)
+        self._again = qt.QTimer()
+        self._again.setSingleShot(True)
+        self._again.connect("timeout()", self._show_anew)
         self._status = Status(self.ui.statusLabel)
         self._painting = Painting(self.ui, self.logic, self._take_stroke, self._on_moved)
         self._connect()
@@ -78,7 +82,10 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             check_slicer()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self.onSceneStartSave)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndSaveEvent, self.onSceneEndSave)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         if self.parent.isEntered:  # reloaded while it is seen: nobody else calls enter
             self.enter()
         else:
@@ -105,6 +112,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _let_go(self) -> None:
         self._timer.stop()
         self._soon.stop()
+        self._again.stop()
         if self._keys.shortcuts:  # else they are another panel's
             self._keys.take_back()
         self._set_parameters(None)
@@ -136,9 +144,31 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._looks = Looks()
 
     def onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
-        """A new scene, or one read into this: begin anew if the panel is seen."""
+        """A new scene: begin anew if the panel is seen."""
         if self.parent.isEntered:
             self._begin()
+
+    def onSceneEndImport(self, caller: Any = None, event: Any = None) -> None:
+        """A scene was read into this one, which takes the brush out of the Segment Editor's hand."""
+        self._choose_brush(None)
+        self._painting.take_up_again()
+        self.onSceneEndClose()
+
+    def onSceneStartSave(self, caller: Any = None, event: Any = None) -> None:
+        """The views are saved with what they showed before: what is laid over them is not."""
+        if self._volume() is not None:
+            self._looks.lay(self._volume(), None, changes=False, uncertainty=False)
+
+    def onSceneEndSave(self, caller: Any = None, event: Any = None) -> None:
+        """And the uncertainty lies over them again."""
+        if self.parent.isEntered:
+            self._lay_over()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeRemoved(self, caller: Any, event: Any, node: Any) -> None:
+        """A round that was removed by hand is seen no more, here neither."""
+        if node.GetAttribute(rounds.ROUND) and not self._again.active:
+            self._again.start(0)
 
     def _begin(self) -> None:
         self._painting.brush.own_settings()
@@ -233,19 +263,24 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             except InputError as error:
                 if volume is not None and str(error) == _damage(volume):
                     self._failed(volume, "memory", str(error))
-                elif OTHERWISE not in str(error):
-                    raise
-                elif self._is_overruled(error):
-                    take_as_hounsfield(volume)
+                elif self._is_overruled(error, volume):
                     self._ask(ask)
             else:
                 self._working()
 
-    def _is_overruled(self, doubt: InputError) -> bool:
-        """Whether the user knows the volume's values to be HU, though they do not look so."""
+    def _is_overruled(self, doubt: InputError, volume: Any) -> bool:
+        """Whether the user knows the volume's values to be HU, though they do not look so; any other doubt is raised.
+
+        From a yes on they are HU.
+        """
+        if OTHERWISE not in str(doubt):
+            raise doubt
         self._status.say(str(doubt))
         question = _("{sentence}.\n\nIf you know that its values are HU, it can be used as it is. Are they HU?")
-        return bool(slicer.util.confirmYesNoDisplay(question.format(sentence=self._status.text)))
+        if not self._status.is_confirmed(question):
+            return False
+        take_as_hounsfield(volume)
+        return True
 
     def _working(self) -> None:
         self.ui.progressBar.setRange(0, 0)
@@ -284,12 +319,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _failed(self, volume: Any, kind: str, sentence: str) -> None:
         here = volume is self._volume()
-        self._status.say(sentence if here else _("The volume before: {sentence}").format(sentence=sentence))
+        said = sentence if here else _("The volume before: {sentence}").format(sentence=sentence)
         self._update()
+        (self._status.say if kind in ("memory", "cancelled") else self._status.say_aloud)(said)
         if kind == "memory":
             self._offer_to_start_anew(volume)
-        elif kind != "cancelled":
-            slicer.util.errorDisplay(self._status.text)
 
     def _offer_to_start_anew(self, volume: Any) -> None:
         """The way on where the rounds in the scene cannot be continued, by a newer version's weights for one."""
@@ -297,7 +331,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "{sentence}.\n\nStart anew? The rounds of this volume and their masks are removed; strokes that were not "
             "submitted stay."
         )
-        if slicer.util.confirmYesNoDisplay(question.format(sentence=self._status.text)):
+        if self._status.is_confirmed(question):
             with self._status.told(aloud=True), self._painting.own_step():
                 self.logic.start_anew(volume)
                 self._status.say("")
@@ -398,7 +432,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onStraighten(self) -> None:
         """A copy of a tilted volume on a straight grid, chosen in its place."""
         with self._status.told(aloud=True), slicer.util.WaitCursor():
-            self._parameters.volume = self.logic.straighten(self._volume())
+            volume = self._volume()
+            try:
+                self._parameters.volume = self.logic.straighten(volume)
+            except InputError as error:
+                if self._is_overruled(error, volume):
+                    self._parameters.volume = self.logic.straighten(volume)
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -431,10 +470,11 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._status.told():
             self._choose_brush(None)
             self._set_last_aside()
+            begun = self.logic.has_work(volume)
             self.logic.strokes_node(volume)  # refused where nothing can be painted, before anything is shown
             self.logic.take_up(volume)
             slicer.util.setSliceViewerLayers(background=volume)
-            if not rounds.rounds_of(volume):
+            if not begun:
                 set_window(volume, *WINDOWS["brain"])
             self._painting.take_up(volume)
             self._lay_over()

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -58,6 +59,7 @@ class Worker:
         self._python = python or sys.executable
         self._process: Any = None
         self._pipe: Any = None
+        self._pid: int | None = None  # of the interpreter, known once it has answered
         self._stop: Any = None
         self._flight: _Flight | None = None
         self._cancelled_at: float | None = None
@@ -114,7 +116,7 @@ class Worker:
             try:
                 if not self._pipe.poll(wait_seconds):
                     if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > PATIENCE_SECONDS:
-                        self._process.kill()
+                        self._kill()
                         self._end(Failed("cancelled", HUNG))
                     break
                 message = self._pipe.recv()
@@ -123,6 +125,7 @@ class Worker:
                 break
             wait_seconds = 0.0
             if message[0] == "ready":
+                self._pid = message[1]
                 self._send()
             elif message[0] == "progress" and flight.progress is not None:
                 flight.progress(*message[1:])
@@ -135,7 +138,7 @@ class Worker:
         """End the process. A job under way is dropped without a callback."""
         self._flight = None
         process, pipe = self._process, self._pipe
-        self._process = self._pipe = None
+        self._pipe = None
         if pipe is not None:
             pipe.close()
         if process is not None:
@@ -143,12 +146,27 @@ class Worker:
                 self._stop.set()
             process.join(0.5)
             if process.is_alive():
-                process.terminate()
+                if not self._told("SIGTERM"):
+                    process.terminate()
                 process.join(1.0)
             if process.is_alive():  # it hangs
-                process.kill()
+                self._kill()
                 process.join(1.0)  # what waits for a driver or a disk ends when that answers; nobody here waits for it
+        self._process = self._pid = None
         self._stop = None  # gives its semaphores back
+
+    def _told(self, name: str) -> bool:
+        """Whether a signal went to an interpreter behind a launcher, which ends with it (not the other way round)."""
+        pid, process = self._pid, self._process
+        if pid is None or pid == process.pid or not process.is_alive() or not hasattr(signal, name):
+            return False
+        with contextlib.suppress(OSError):
+            os.kill(pid, getattr(signal, name))
+        return True
+
+    def _kill(self) -> None:
+        self._told("SIGKILL")
+        self._process.kill()
 
     def _knock(self) -> None:
         """Ask first whether the process reads (it starts, or it hangs): a CT is more than a pipe holds, and sending
@@ -156,7 +174,7 @@ class Worker:
         with contextlib.suppress(EOFError, OSError):  # it died just now: `poll` finds that out, and says it
             self._pipe.send(Knock())
             if self._pipe.poll(KNOCK_SECONDS):
-                self._pipe.recv()  # 'ready': nothing else is under way
+                self._pid = self._pipe.recv()[1]  # 'ready': nothing else is under way
                 self._send()
 
     def _send(self) -> None:

@@ -41,7 +41,7 @@ NETWORK_ORDER = ("config", "blocks", "vim", "sim", "fcm", "mpffm", "boundary", "
 ABOVE_THE_CORE = {WORKBENCH: {CORE}, SLICER: {CORE}, BROWSER: {CORE, SLICER}}
 # Of ICHHPINetSlicer: everything that knows no Qt and no panel.
 BROWSER_MAY_USE = {"boxes", "controls", "history", "logic", "nodes", "overlays", "rounds", "sample", "worker"}
-PANEL = {"widget", "brush", "painting", "keys", "roundtable"}  # what knows Qt
+PANEL = {"widget", "brush", "painting", "keys", "roundtable", "status"}  # what knows Qt
 WEB_LIBRARIES = {"trame", "trame_client", "trame_server", "trame_rca", "trame_slicer", "aiohttp", "wslink"}
 WEB_NOT_NEEDED = {"__init__", "settings", "sessionarchive", "uploads", "command", "pageprocess"}  # rooms of the page
 CORE_THIRD_PARTY = {"torch", "numpy", "SimpleITK"}

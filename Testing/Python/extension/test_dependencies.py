@@ -99,3 +99,13 @@ def test_a_slicer_that_is_too_old_is_named(
         return
     with pytest.raises(InputError, match=r"^this is Slicer 5\.10; ICHHPINet needs 5\.12 or newer$"):
         dependencies.check_slicer()
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"), [("2.3.1", False), ("1.13.1+cu117", False), ("2.4.0", True), ("2.13.0+cpu", True)]
+)
+def test_a_torch_that_is_too_old_is_not_there(
+    dependencies: Any, monkeypatch: pytest.MonkeyPatch, version: str, enough: bool
+) -> None:
+    monkeypatch.setattr(dependencies.importlib.metadata, "version", lambda name: version)
+    assert dependencies.torch_is_there() is enough

@@ -103,3 +103,17 @@ def test_only_the_box_of_the_strokes_is_kept() -> None:
     painted[20, 100:103, 200:240] = True
     packed = Strokes.of(painted, np.zeros_like(painted))
     assert packed.corner == (20, 100, 200) and packed.size == (1, 3, 40) and len(packed.content) < 60
+
+
+@given(steps, st.sets(st.integers(1, 3)))
+def test_without_rounds_that_are_gone_the_strokes_stay_and_the_rest_is_in_order(
+    what: list[str | Moment], numbers: set[int]
+) -> None:
+    before = played(what)
+    after = before.only(numbers)
+    assert after.only(numbers) is after
+    assert all(moment.number is None or moment.number in numbers for moment in after.moments)
+    assert after.now.strokes == before.now.strokes
+    assert all(one != other for one, other in zip(after.moments, after.moments[1:])) or before.moments == after.moments
+    if before.now.number is None or before.now.number in numbers:
+        assert after.now == before.now

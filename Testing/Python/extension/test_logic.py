@@ -719,3 +719,105 @@ def test_nothing_of_a_volume_is_left_behind_when_it_is_forgotten(
     assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 1, "the engine's memory"
     rounds.forget(volume)
     assert scene.GetNumberOfNodesByClass("vtkMRMLTextNode") == 0 and not rounds.rounds_of(volume)
+
+
+def test_a_round_that_was_deleted_is_not_gone_on_from(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    for number, at in enumerate((FIRST, SECOND, THIRD), start=1):
+        paint(logic, volume, FOREGROUND_ID, at)
+        assert refine(logic, volume).number == number
+    known = rounds.rounds_of(volume)
+    paint(logic, volume, BACKGROUND_ID, (0, 0, 9))
+    scene.RemoveNode(known[3].node)
+    one = logic.current(volume)
+    assert one is not None and one.number == 2 and rounds.shown_round(volume) == 2
+    assert painted(logic, volume, BACKGROUND_ID) == 1, "what was painted on top of it stays"
+    made = refine(logic, volume)
+    assert (made.number, made.parent) == (4, 2) and made.delta_ml(rounds.rounds_of(volume)) < known[2].volume_ml
+    steps = 0
+    while logic.undo(volume):
+        steps += 1
+        now = logic.current(volume)
+        assert now is None or now.number != 3
+    assert steps == 8 and logic.current(volume) is None, "the strokes that made it are among them"
+    for one in rounds.rounds_of(volume).values():
+        scene.RemoveNode(one.node)
+    assert logic.table(volume) == [] and logic.current(volume) is None
+
+
+def test_a_saved_scene_whose_current_round_was_deleted_goes_on_from_the_newest(
+    logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
+) -> None:
+    for at in (FIRST, SECOND):
+        paint(logic, volume, FOREGROUND_ID, at)
+        refine(logic, volume)
+    scene.RemoveNode(rounds.rounds_of(volume)[2].node)
+    again = ICHHPINetLogic(scene, DirectWorker(weights))
+    one = again.current(volume)
+    assert one is not None and one.number == 1
+    again.close()
+
+
+def test_that_a_round_was_edited_by_hand_is_said_of_the_round_after_it(logic: ICHHPINetLogic, volume: Any) -> None:
+    for at in (FIRST, SECOND):
+        paint(logic, volume, FOREGROUND_ID, at)
+        one = refine(logic, volume)
+    assert not any("edited" in note for note in logic.notes(volume))
+    edited = rounds.round_mask(one, volume)
+    edited[2, 4:7, 4:9] ^= True
+    edited[2, 5, 5] = edited[0, 0, 0] = True
+    set_segment(one.node, rounds.MASK_ID, edited, volume, "Haemorrhage", (1, 0, 0))
+    paint(logic, volume, FOREGROUND_ID, THIRD)
+    refine(logic, volume)
+    assert any("Round 2 was edited by hand" in note for note in logic.notes(volume))
+
+
+def test_strokes_that_were_hidden_are_seen_where_their_volume_is_taken_up(logic: ICHHPINetLogic, volume: Any) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    display = logic.strokes_node(volume).GetDisplayNode()
+    display.SetAllSegmentsVisibility(False)
+    logic.take_up(volume)
+    assert display.GetSegmentVisibility(FOREGROUND_ID) and display.GetSegmentVisibility(BACKGROUND_ID)
+
+
+def test_it_is_known_whether_work_was_begun_without_beginning_any(
+    logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
+) -> None:
+    assert not logic.has_work(volume) and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    logic.strokes_node(volume)
+    assert logic.has_work(volume)
+    again = ICHHPINetLogic(scene, DirectWorker(weights))
+    assert again.has_work(volume)
+    again.close()
+
+
+def test_a_segmentation_that_takes_no_labelmap_is_refused_by_name(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, FIRST)
+    one = refine(logic, volume)
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of an RTSTRUCT")
+    target.GetSegmentation().SetSourceRepresentationName("Planar contour")
+    with pytest.raises(InputError, match="made of Planar contour and takes no binary labelmap; convert it"):
+        rounds.copy_into(one, volume, target, "Haemorrhage")
+    assert target.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def test_volumes_of_one_name_have_a_folder_each_and_a_volume_keeps_its_own(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+    def folder(node: Any) -> int:
+        return int(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)))
+
+    namesake = add_volume(scene)
+    for one in (volume, namesake):
+        paint(logic, one, FOREGROUND_ID, FIRST)
+        refine(logic, one)
+    volume.SetName("renamed")
+    paint(logic, volume, FOREGROUND_ID, SECOND)
+    refine(logic, volume)
+    nodes = [logic.strokes_node(volume), *(one.node for one in rounds.rounds_of(volume).values())]
+    assert len({folder(node) for node in nodes}) == 1
+    assert folder(logic.strokes_node(namesake)) not in {folder(node) for node in nodes}
+    assert folder(rounds.rounds_of(namesake)[1].node) == folder(logic.strokes_node(namesake))

@@ -9,6 +9,7 @@ import pytest
 
 from extension.scenes import matrix, paint, refine, wait
 from ichhpinet.errors import InputError
+from ichhpinet.scribbles import Scribbles
 from ICHHPINetSlicer import overlays, rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, ijk_to_ras, segment_mask, voxels
@@ -105,3 +106,12 @@ def test_where_slicers_colours_are_missing_uncertainty_is_drawn_from_dark_to_lig
     assert (np.diff(brightness) > 0).all() and not colours.GetSaveWithScene()
     overlays.show_uncertainty(volume, np.full((5, 16, 16), 100, np.uint8))
     assert scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == 1
+
+
+def test_nothing_of_an_overlay_is_saved(volume: Any, scene: Any) -> None:
+    """Its display node alone would stay without its data, two more with every save."""
+    mask = np.zeros((5, 16, 16), bool)
+    mask[2, 4:6, 4:6] = True
+    one = rounds.add_round(volume, 1, None, 1.0, mask, Scribbles(mask))
+    laid = (overlays.show_changes(volume, one), overlays.show_uncertainty(volume, np.full((5, 16, 16), 99, np.uint8)))
+    assert not any(node.GetSaveWithScene() or node.GetDisplayNode().GetSaveWithScene() for node in laid if node)

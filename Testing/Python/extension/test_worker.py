@@ -278,7 +278,7 @@ def test_an_error_in_the_engine_is_one_sentence_for_the_user_and_a_traceback_in_
     mine.send(Look("a", 1))
     thread = threading.Thread(target=serve, args=(theirs, threading.Event(), str(weights), "cpu"))
     thread.start()
-    assert mine.recv() == ("ready",)
+    assert mine.recv() == ("ready", os.getpid())
     assert mine.recv() == ("answer", Failed("error", "the engine failed (RuntimeError); nothing has changed"))
     mine.close()
     thread.join()
@@ -432,3 +432,42 @@ def test_the_user_is_told_that_the_gpu_failed(
     assert [note for note in logic.notes(volume) if "GPU" in note] == [
         "the memory of the GPU ran out; rounds are computed on the CPU from now on"
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is looked up in /proc whether the interpreter runs")
+@pytest.mark.parametrize("ending", ["cancelled", "closed"])
+def test_an_engine_behind_a_launcher_is_ended_with_it(
+    scene: Any, volume: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """As PythonSlicer is: it starts the interpreter, and waits for it."""
+    launcher = tmp_path / "launcher"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o700)
+    monkeypatch.setattr(worker_module, "PATIENCE_SECONDS", 0.3)
+    one = ICHHPINetLogic(scene, Worker(str(weights), "cpu", str(launcher)))
+    paint(one, volume, FOREGROUND_ID, FIRST)
+    refine(one, volume)
+    paint(one, volume, FOREGROUND_ID, SECOND)
+    engine = one.worker._pid
+    assert engine is not None and engine != one.worker._process.pid
+    os.kill(engine, signal.SIGSTOP)
+    if ending == "cancelled":
+        said: list[str] = []
+        one.refine(volume, lambda done: said.append("done"), lambda kind, sentence: said.append(kind))
+        one.cancel()
+        wait(one)
+        assert said == ["cancelled"]
+    one.close()
+    end = time.monotonic() + 10
+    while _runs(engine):
+        assert time.monotonic() < end, "the interpreter is left behind"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] not in "ZX"
