@@ -48,6 +48,7 @@ def volume_from_node(node: Node, to_ras: NDArray[np.float64] | None = None) -> C
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     direction = matrix[:3, :3] / np.where(spacing > 0, spacing, 1.0)
     hu = voxels(node.GetImageData()).astype(np.float32)
+    hu.setflags(write=False)  # ours alone: a CTVolume takes it over
     checked = CTVolume.from_array(hu, tuple(spacing[::-1]), tuple(matrix[:3, 3]), direction)
     mark = node.GetAttribute(HOUNSFIELD)
     values, notes = to_hounsfield(checked.hu, "the volume", otherwise=OTHERWISE, known=mark is not None)

@@ -106,11 +106,13 @@ def to_hounsfield(
 def matching_row(values: NDArray[np.float32]) -> Row:
     """The first row of TABLE that fits values."""
     low, high = float(values.min()), float(values.max())
-    whole = bool(np.all(values == np.rint(values)))
-    peak = _has_raw_peak(values) if high >= SOFT_TISSUE_RAW[1] else False
-    for row in TABLE:
+    for row in TABLE:  # the range first: the other conditions look at every voxel
         fits = row.low[0] <= low <= row.low[1] and row.high[0] <= high <= row.high[1]
-        if fits and row.whole in (None, whole) and row.raw_peak in (None, peak):
+        if (
+            fits
+            and (row.raw_peak is None or row.raw_peak == _has_raw_peak(values))
+            and (row.whole is None or row.whole == _is_whole(values))
+        ):
             return row
     return TABLE[-1]
 
@@ -142,6 +144,10 @@ def checked_window(window: tuple[float, float]) -> tuple[float, float]:
     if not (math.isfinite(level) and math.isfinite(width) and width > 0):
         raise InputError(f"the window is level {level:g}, width {width:g} HU; the width must be greater than 0")
     return level, width
+
+
+def _is_whole(values: NDArray[np.float32]) -> bool:
+    return all(bool((part == np.rint(part)).all()) for part in values)
 
 
 def _has_raw_peak(values: NDArray[np.float32]) -> bool:
