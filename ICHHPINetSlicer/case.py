@@ -11,7 +11,7 @@ from ichhpinet.errors import InputError
 
 from . import rounds
 from .history import History, Strokes
-from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_mask, set_segment, voxels
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, Node, ijk_to_ras, segment_box, set_segment, voxels
 from .observers import Observers
 
 STROKES = "ICHHPINet.StrokesToPaint"  # attribute of the segmentation that the user paints on
@@ -71,12 +71,12 @@ class Case:
 
     def painted(self) -> Strokes:
         """What is painted now; where both were painted (the editor may allow it), the background stroke gives way."""
-        return Strokes.of(*(segment_mask(self.strokes, segment_id, self.volume) for segment_id in COLOURS))
+        return Strokes.of(*(segment_box(self.strokes, segment_id, self.volume) for segment_id in COLOURS))
 
     def paint(self, strokes: Strokes) -> None:
         """Make this what is painted."""
-        for segment_id, mask in ((FOREGROUND_ID, strokes.foreground), (BACKGROUND_ID, strokes.background)):
-            set_segment(self.strokes, segment_id, mask, self.volume, NAMES[segment_id], COLOURS[segment_id])
+        for segment_id, box in ((FOREGROUND_ID, strokes.foreground), (BACKGROUND_ID, strokes.background)):
+            set_segment(self.strokes, segment_id, box, self.volume, NAMES[segment_id], COLOURS[segment_id])
 
     def show(self) -> None:
         """Show the present round alone; none while another volume is seen."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ichhpinet.scribbles import Scribbles
 
-from .boxes import Boxed, box_of
+from .boxes import Boxed
 
+BOTH_IS_FOREGROUND = np.array([0, 1, 2, 1], np.uint8)  # by the sum of 1 for foreground and 2 for background
 Bool = NDArray[np.bool_]
 
 
@@ -30,17 +30,21 @@ class Strokes:
     content: bytes
 
     @classmethod
-    def of(cls, foreground: Bool, background: Bool) -> Strokes:
-        """foreground, background: (D, H, W) bool; where both are painted, the background gives way."""
-        depth, height, width = foreground.shape
-        boxes = [box for box in (box_of(foreground), box_of(background)) if box is not None]
-        if not boxes:
+    def of(cls, foreground: Bool | Boxed, background: Bool | Boxed) -> Strokes:
+        """foreground, background: (D, H, W) bool, boxed or not; where both are painted, the background gives way."""
+        kinds = ((1, Boxed.of(foreground)), (2, Boxed.of(background)))
+        both = Boxed.summed(*(one.holding(one.part * np.uint8(label)) for label, one in kinds))
+        return cls.boxed(both.holding(BOTH_IS_FOREGROUND[both.part]))
+
+    @classmethod
+    def boxed(cls, labels: Boxed) -> Strokes:
+        """Of a label map in its smallest box."""
+        depth, height, width = labels.shape
+        if not labels.part.size:
             return cls.none((depth, height, width))
-        z, y, x = (slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes))
-        box = z, y, x
-        labels = np.where(foreground[box], 1, 2 * background[box]).astype(np.uint8)
-        size = z.stop - z.start, y.stop - y.start, x.stop - x.start
-        return cls((depth, height, width), (z.start, y.start, x.start), size, zlib.compress(labels.tobytes(), 1))
+        (z, y, x), size = labels.corner, labels.part.shape
+        content = zlib.compress(labels.part.astype(np.uint8).tobytes(), 1)
+        return cls((depth, height, width), (z, y, x), size, content)
 
     @classmethod
     def none(cls, shape: tuple[int, int, int]) -> Strokes:
@@ -49,17 +53,21 @@ class Strokes:
 
     def labels(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8."""
-        return self._whole(self._part())
+        return self.box().whole()
+
+    def box(self) -> Boxed:
+        """The label map, boxed."""
+        return Boxed(self.shape, self.corner, self._part())
 
     @property
-    def foreground(self) -> Bool:
-        """(D, H, W) bool."""
-        return self._whole(self._part() == 1)
+    def foreground(self) -> Boxed:
+        """Of bool."""
+        return self.box().holding(self._part() == 1)
 
     @property
-    def background(self) -> Bool:
-        """(D, H, W) bool."""
-        return self._whole(self._part() == 2)
+    def background(self) -> Boxed:
+        """Of bool."""
+        return self.box().holding(self._part() == 2)
 
     @property
     def count(self) -> int:
@@ -69,9 +77,6 @@ class Strokes:
     def _part(self) -> NDArray[np.uint8]:
         """The label map in its box."""
         return np.frombuffer(zlib.decompress(self.content) if self.content else b"", np.uint8).reshape(self.size)
-
-    def _whole(self, part: NDArray[Any]) -> NDArray[Any]:
-        return Boxed(self.shape, self.corner, part).whole()
 
     def without(self, used: Strokes) -> Strokes:
         """What was painted since `used` was submitted: everything that is not in it as it is here."""

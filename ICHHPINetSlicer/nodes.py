@@ -19,7 +19,7 @@ from ichhpinet.scribbles import Scribbles
 from ichhpinet.straighten import SliceStack, straighten
 from ichhpinet.volume import CTVolume
 
-from .boxes import box_of
+from .boxes import Boxed
 
 Bool = NDArray[np.bool_]
 Node = Any  # a vtkMRML... class: VTK's wrapping carries no types
@@ -183,28 +183,34 @@ def segment_mask(segmentation: Node, segment_id: str, volume: Node) -> Bool:
 
     Raises: InputError for different parent transforms: the two would not lie where they are seen.
     """
+    return segment_box(segmentation, segment_id, volume).whole()
+
+
+def segment_box(segmentation: Node, segment_id: str, volume: Node) -> Boxed:
+    """`segment_mask`, boxed."""
     if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
         raise InputError("the segmentation and the volume are under different transforms; both must be under the same")
     width, height, depth = volume.GetImageData().GetDimensions()
-    mask = np.zeros((depth, height, width), bool)
+    nothing = Boxed((depth, height, width), (0, 0, 0), np.zeros((0, 0, 0), bool))
     labelmap = slicer.vtkOrientedImageData()
     known = segmentation.GetSegmentation().GetSegment(segment_id) is not None
     if not known or not segmentation.GetBinaryLabelmapRepresentation(segment_id, labelmap) or _is_empty(labelmap):
-        return mask
+        return nothing
     if not _on_grid_of(labelmap, volume):
         labelmap = _resampled(labelmap, volume)
         if _is_empty(labelmap):
-            return mask
+            return nothing
     low, high = _extent(labelmap)
-    start, stop = np.maximum(low, 0), np.minimum(high, mask.shape)
-    if (start < stop).all():
-        inside = tuple(slice(a, b) for a, b in zip(start - low, stop - low))
-        mask[tuple(slice(a, b) for a, b in zip(start, stop))] = voxels(labelmap)[inside] != 0
-    return mask
+    start, stop = np.maximum(low, 0), np.minimum(high, nothing.shape)
+    if not (start < stop).all():
+        return nothing
+    inside = tuple(slice(a, b) for a, b in zip(start - low, stop - low))
+    known = Boxed(nothing.shape, tuple(map(int, start)), np.zeros((0, 0, 0), bool))
+    return known.holding(voxels(labelmap)[inside] != 0)
 
 
 def set_segment(
-    segmentation: Node, segment_id: str, mask: Bool, volume: Node, name: str, colour: tuple[float, float, float]
+    segmentation: Node, segment_id: str, mask: Bool | Boxed, volume: Node, name: str, colour: tuple[float, float, float]
 ) -> None:
     """Make a segment of (D, H, W) bool, or give an existing one this content. Only the mask's box is stored."""
     known = segmentation.GetSegmentation().GetSegment(segment_id)
@@ -221,15 +227,17 @@ def set_segment(
     )
 
 
-def labelmap_of(mask: Bool, volume: Node) -> Any:
+def labelmap_of(mask: Bool | Boxed, volume: Node) -> Any:
     """vtkOrientedImageData (unsigned char) of a mask's bounding box, in the volume's place; one voxel of 0 if empty."""
     if mask.shape != voxels(volume.GetImageData()).shape:
         raise InputError(f"the mask is {mask.shape}; the volume is {voxels(volume.GetImageData()).shape}")
-    box = box_of(mask) or (slice(0, 1),) * 3
+    boxed = Boxed.of(mask)
+    part = boxed.part if boxed.part.size else np.zeros((1, 1, 1), bool)
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(*(n for side in box[::-1] for n in (side.start, side.stop - 1)))
+    sides = list(zip(boxed.corner, part.shape))
+    image.SetExtent(*(n for at, long in sides[::-1] for n in (at, at + long - 1)))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels(image)[:] = mask[box]
+    voxels(image)[:] = part
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)

@@ -18,8 +18,9 @@ from ichhpinet.errors import InputError
 from ichhpinet.scribbles import Scribbles
 from ichhpinet.writing import HAEMORRHAGE_RGB, HAEMORRHAGE_TERM
 
+from .boxes import Boxed
 from .history import Strokes
-from .nodes import Bool, Node, ijk_to_ras, labelmap_name, segment_mask, set_segment, voxels, vtk_matrix
+from .nodes import Bool, Node, ijk_to_ras, labelmap_name, segment_box, set_segment, voxels, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
 ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
@@ -61,9 +62,12 @@ class Round:
 
 
 def add_round(
-    volume: Node, number: int, parent: int | None, seconds: float, mask: Bool, strokes: Scribbles | Strokes
+    volume: Node, number: int, parent: int | None, seconds: float, mask: Bool | Boxed, strokes: Scribbles | Strokes
 ) -> Round:
     """A segmentation node "<volume> ICH round <number>": the haemorrhage, and hidden, the strokes that made it."""
+    mask = Boxed.of(mask)
+    if isinstance(strokes, Scribbles):
+        strokes = Strokes.of(strokes.foreground, strokes.background)
     scene = volume.GetScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(_name(volume, number)))
     try:
@@ -71,7 +75,7 @@ def add_round(
     except Exception:  # no half of a round stays
         _remove(node)
         raise
-    millilitres = float(np.count_nonzero(mask)) * float(np.prod(volume.GetSpacing())) / 1000
+    millilitres = float(np.count_nonzero(mask.part)) * float(np.prod(volume.GetSpacing())) / 1000
     facts = {
         ROUND: str(number),
         PARENT: "" if parent is None else str(parent),
@@ -106,7 +110,17 @@ def line(known: dict[int, Round], number: int | None) -> list[int]:
 
 def round_mask(one: Round, volume: Node) -> Bool:
     """(D, H, W) bool: the round's haemorrhage as it is in the scene."""
-    return segment_mask(one.node, MASK_ID, volume)
+    return round_box(one, volume).whole()
+
+
+def round_box(one: Round, volume: Node) -> Boxed:
+    """`round_mask`, boxed."""
+    return segment_box(one.node, MASK_ID, volume)
+
+
+def round_strokes(one: Round, volume: Node) -> Strokes:
+    """The strokes that made a round."""
+    return Strokes.of(*(segment_box(one.node, name, volume) for name in USED))
 
 
 def show_round(volume: Node, number: int | None) -> None:
@@ -239,7 +253,7 @@ def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
         target.CreateDefaultDisplayNodes()
     segmentation = target.GetSegmentation()
     segment_id = str(segmentation.GenerateUniqueSegmentID(MASK_ID))
-    set_segment(target, segment_id, round_mask(one, volume), volume, name, HAEMORRHAGE_COLOUR)
+    set_segment(target, segment_id, round_box(one, volume), volume, name, HAEMORRHAGE_COLOUR)
     if segmentation.GetSegment(segment_id) is None:
         source = segmentation.GetSourceRepresentationName()
         raise InputError(
@@ -291,7 +305,7 @@ def move(volume: Node, matrix: NDArray[np.float64], transform_id: str | None) ->
                     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
 
 
-def _fill(node: Node, volume: Node, mask: Bool, strokes: Scribbles | Strokes) -> None:
+def _fill(node: Node, volume: Node, mask: Boxed, strokes: Strokes) -> None:
     """The segments of a round's node, and how they look."""
     node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
@@ -302,9 +316,9 @@ def _fill(node: Node, volume: Node, mask: Bool, strokes: Scribbles | Strokes) ->
     segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), HAEMORRHAGE_TERM)
     display = node.GetDisplayNode()
     painted = (strokes.foreground, strokes.background)
-    for (segment_id, name), array, colour in zip(USED.items(), painted, (FOREGROUND_RGB, BACKGROUND_RGB)):
-        if array.any():
-            set_segment(node, segment_id, array, volume, name, colour)
+    for (segment_id, name), box, colour in zip(USED.items(), painted, (FOREGROUND_RGB, BACKGROUND_RGB)):
+        if box.part.any():
+            set_segment(node, segment_id, box, volume, name, colour)
             display.SetSegmentVisibility(segment_id, False)
     display.SetOpacity2DFill(FILL_OPACITY)
     display.SetOpacity2DOutline(OUTLINE_OPACITY)

@@ -7,28 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ichhpinet.itk import simpleitk
 from ichhpinet.reading import read_volume
 from ichhpinet.resources import sample_data
-from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import rounds
-from ICHHPINetSlicer.boxes import Boxed
+from ICHHPINetSlicer.history import Strokes
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import (
     BACKGROUND_ID,
     FOREGROUND_ID,
     Node,
     node_from_volume,
-    segment_mask,
+    segment_box,
     set_segment,
     volume_from_node,
 )
 from ICHHPINetSlicer.sample import NOTE, sample_file
 
-from .sessionarchive import STROKES, KeptRound, KeptSession, read_archive
+from .sessionarchive import KeptRound, KeptSession, read_archive
 from .uploads import is_session
 
 NAME = "Head CT"  # never a file's name, which may be a patient's
@@ -68,13 +65,14 @@ def into_scene(scene: Any, logic: ICHHPINetLogic, found: CTVolume | KeptSession)
         return node_from_volume(scene, found, f"{NAME} {next(_counter)}")
     volume = node_from_volume(scene, found.ct, f"{NAME} {next(_counter)}")
     for one in found.rounds:
-        facts = one.number, one.parent, one.seconds, one.mask, Scribbles.from_labels(one.strokes)
+        facts = one.number, one.parent, one.seconds, one.mask_box, Strokes.boxed(one.strokes_box)
         rounds.show_3d(rounds.add_round(volume, *facts), False)
     if found.memory is not None:
         rounds.keep_memory(volume, found.memory, found.current)
     strokes = logic.strokes_node(volume)
-    for label, segment_id in ((1, FOREGROUND_ID), (2, BACKGROUND_ID)):
-        set_segment(strokes, segment_id, found.pending == label, volume, segment_id, COLOURS[segment_id])
+    pending = Strokes.boxed(found.pending)
+    for box, segment_id in ((pending.foreground, FOREGROUND_ID), (pending.background, BACKGROUND_ID)):
+        set_segment(strokes, segment_id, box, volume, segment_id, COLOURS[segment_id])
     logic.strokes_changed(volume)
     return volume
 
@@ -88,14 +86,18 @@ def out_of_scene(logic: ICHHPINetLogic, volume: Node, notes: tuple[str, ...]) ->
     """Everything on a volume, as a session is kept. Raises: InputError where the scene's memory is damaged."""
     ct = ct_of(volume, notes)
     kept = tuple(
-        KeptRound(
-            one.number, one.parent, one.seconds, Boxed.of(_used(one, volume) * STROKES + rounds.round_mask(one, volume))
+        KeptRound.of(
+            one.number,
+            one.parent,
+            one.seconds,
+            rounds.round_box(one, volume),
+            rounds.round_strokes(one, volume).box(),
         )
         for one in rounds.rounds_of(volume).values()
     )
     memory = rounds.kept_memory(volume)
     strokes = logic.strokes_node(volume)
-    pending = _labels(*(segment_mask(strokes, name, volume) for name in (FOREGROUND_ID, BACKGROUND_ID)))
+    pending = Strokes.of(*(segment_box(strokes, name, volume) for name in (FOREGROUND_ID, BACKGROUND_ID))).box()
     return KeptSession(ct, kept, memory[1] if memory else None, pending, memory[0] if memory else None)
 
 
@@ -108,17 +110,3 @@ def remove(scene: Any, volume: Node) -> None:
 def with_notes(ct: CTVolume, notes: tuple[str, ...]) -> CTVolume:
     """The same CT with what reading it assumed."""
     return CTVolume(ct.hu, ct.spacing_mm, ct.origin, ct.direction, notes)
-
-
-def strokes_of(one: rounds.Round, volume: Node) -> Scribbles:
-    """The strokes that made a round."""
-    return Scribbles.from_labels(_used(one, volume))
-
-
-def _used(one: rounds.Round, volume: Node) -> np.ndarray:
-    return _labels(*(segment_mask(one.node, name, volume) for name in rounds.USED))
-
-
-def _labels(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """(D, H, W) uint8: 1 foreground, 2 background; where both are painted, the background gives way."""
-    return np.where(foreground, 1, np.where(background, 2, 0)).astype(np.uint8)

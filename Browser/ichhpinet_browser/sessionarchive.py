@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.reading import read_volume
-from ichhpinet.scribbles import Scribbles
 from ichhpinet.volume import CTVolume
 from ichhpinet.writing import write_volume
 from ICHHPINetSlicer.boxes import Boxed
@@ -29,7 +28,8 @@ FORMAT = "ichhpinet page session 1"
 INDEX, CT, ARRAYS, MEMORY = "page.json", "ct.nrrd", "rounds.npz", "memory.hps"
 PENDING = "pending"  # in ARRAYS: strokes that no round has used; the others are rounds, by number
 STROKES = 2  # in ARRAYS: a round's voxel is strokes * 2 + mask
-LARGEST_LABEL = 2 * STROKES + 1
+LARGEST_STROKE = 2
+LARGEST_LABEL = LARGEST_STROKE * STROKES + 1
 ARRAY_HEADER_BYTES = 4096
 MOST_ROUNDS = 1000
 NOT_OURS = "the file is no session of this page, or damaged; it must be one that was downloaded here"
@@ -47,25 +47,44 @@ class KeptRound:
     seconds: float
     labels: Boxed
 
+    @classmethod
+    def of(cls, number: int, parent: int | None, seconds: float, mask: Boxed, strokes: Boxed) -> KeptRound:
+        """mask: of bool. strokes: of uint8, 1 foreground, 2 background."""
+        both = strokes.holding(strokes.part * np.uint8(STROKES)), mask.holding(mask.part.astype(np.uint8))
+        return cls(number, parent, seconds, Boxed.summed(*both))
+
+    @property
+    def mask_box(self) -> Boxed:
+        """Of bool."""
+        return self.labels.holding(self.labels.part % STROKES > 0)
+
+    @property
+    def strokes_box(self) -> Boxed:
+        """Of uint8: 1 foreground, 2 background."""
+        return self.labels.holding(self.labels.part // STROKES)
+
     @property
     def mask(self) -> NDArray[np.bool_]:
         """(D, H, W) bool."""
-        return self.labels.whole() % STROKES > 0
+        return self.mask_box.whole()
 
     @property
     def strokes(self) -> NDArray[np.uint8]:
         """(D, H, W) uint8: 1 foreground, 2 background."""
-        return self.labels.whole() // STROKES
+        return self.strokes_box.whole()
 
 
 @dataclass(frozen=True)
 class KeptSession:
-    """Everything on one CT. pending: strokes that no round has used. memory: the bytes of the engine's session file."""
+    """Everything on one CT. memory: the bytes of the engine's session file.
+
+    pending: strokes that no round has used, uint8, 1 foreground, 2 background.
+    """
 
     ct: CTVolume
     rounds: tuple[KeptRound, ...]
     current: int | None
-    pending: NDArray[np.uint8]
+    pending: Boxed
     memory: bytes | None
 
 
@@ -73,7 +92,7 @@ def write_archive(path: Path, kept: KeptSession, folder: Path) -> None:
     """Write `path`. folder: an empty one for what is being packed. Raises: OSError."""
     write_volume(folder / CT, kept.ct)
     with zipfile.ZipFile(folder / ARRAYS, "w", zipfile.ZIP_DEFLATED) as arrays:  # as NumPy does, but one at a time
-        _add_array(arrays, PENDING, kept.pending)
+        _add_array(arrays, PENDING, kept.pending.whole())
         for one in kept.rounds:
             _add_array(arrays, str(one.number), one.labels.whole())
     if kept.memory is not None:
@@ -116,9 +135,10 @@ def read_archive(folder: Path) -> KeptSession:
     read = read_volume(folder / CT)
     ct = CTVolume(read.hu, read.spacing_mm, read.origin, read.direction, notes)
     with _arrays(folder / ARRAYS, ct.shape) as read_array:
-        pending = read_array(PENDING)
+        pending = Boxed.of(read_array(PENDING))
         kept = tuple(KeptRound(*row, Boxed.of(read_array(str(row[0])))) for row in rows)
-    Scribbles.from_labels(pending)  # refuses other labels
+    if pending.part.size and pending.part.max() > LARGEST_STROKE:
+        raise InputError(NOT_OURS)
     memory = (folder / MEMORY).read_bytes() if (folder / MEMORY).exists() else None
     return KeptSession(ct, kept, current, pending, memory)
 

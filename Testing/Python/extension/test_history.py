@@ -68,8 +68,9 @@ def test_strokes_come_back_as_they_were() -> None:
     for packed in (strokes(3), strokes(0)):
         scribbles = Scribbles.from_labels(packed.labels())
         assert Strokes.of(packed.foreground, packed.background) == packed
-        assert np.array_equal(packed.foreground, scribbles.foreground) and packed.foreground.dtype == bool
-        assert np.array_equal(packed.background, scribbles.background) and packed.count == scribbles.count
+        foreground, background = packed.foreground.whole(), packed.background.whole()
+        assert np.array_equal(foreground, scribbles.foreground) and foreground.dtype == bool
+        assert np.array_equal(background, scribbles.background) and packed.count == scribbles.count
 
 
 def test_a_saved_line_of_rounds_can_be_undone_one_by_one() -> None:
@@ -96,6 +97,20 @@ def test_an_array_comes_out_of_its_box_as_it_went_in(array: np.ndarray) -> None:
     boxed = Boxed.of(array)
     assert np.array_equal(boxed.whole(), array) and boxed.whole().dtype == array.dtype
     assert boxed.part.size <= array.size and bool(boxed.part.size) == bool(array.any())
+
+
+small = arrays(np.uint8, (3, 5, 4), elements=st.sampled_from([0, 0, 0, 1, 5]), fill=st.just(0))
+
+
+@given(small, small, small)
+def test_boxed_arrays_are_summed_and_changed_as_whole_ones_are(
+    one: np.ndarray, two: np.ndarray, three: np.ndarray
+) -> None:
+    summed = Boxed.summed(*map(Boxed.of, (one, two, three)))
+    assert np.array_equal(summed.whole(), one + two + three) and summed.whole().dtype == np.uint8
+    large = summed.holding(summed.part > 5)
+    assert np.array_equal(large.whole(), one + two + three > 5)
+    assert large.part.shape == Boxed.of(large.whole()).part.shape, "in the smallest box"
 
 
 def test_only_the_box_of_the_strokes_is_kept() -> None:
