@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from ichhpinet.volume import checked_mask, checked_spacing
+from ichhpinet.volume import bounding_box, checked_mask, checked_spacing
 
 Mask = NDArray[np.bool_]
 
@@ -77,11 +77,14 @@ def abc2_ml(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> floa
 
     Raises InputError.
     """
-    lesion, _ = _largest_component(checked_mask(mask, "the mask"))
+    return _abc2_ml(_largest_component(checked_mask(mask, "the mask"))[0], spacing_mm, axis)
+
+
+def _abc2_ml(component: Mask, spacing_mm: Sequence[float], axis: int) -> float:
     spacing = list(checked_spacing(spacing_mm))
     if axis not in (0, 1, 2):
         raise InputError(f"the axis is {axis}; it must be 0 (slices), 1 (rows) or 2 (columns)")
-    lesion = np.moveaxis(lesion, axis, 0)
+    lesion = np.moveaxis(component, axis, 0)
     step = spacing.pop(axis)
     areas = lesion.sum(axis=(1, 2))
     if not areas.any():
@@ -99,7 +102,7 @@ def measure(mask: ArrayLike, spacing_mm: Sequence[float], axis: int = 0) -> Meas
     others = tuple(other for other in range(3) if other != axis)
     return Measurement(
         volume_ml=volume_ml(lesion, spacing_mm),
-        abc2_ml=abc2_ml(largest, spacing_mm, axis),
+        abc2_ml=_abc2_ml(largest, spacing_mm, axis),
         components=components,
         largest_ml=volume_ml(largest, spacing_mm),
         slices=int(np.count_nonzero(lesion.any(axis=others))),
@@ -130,9 +133,10 @@ def _diameters_mm(section: Mask, row_mm: float, column_mm: float) -> tuple[float
 
 
 def _largest_component(mask: Mask) -> tuple[Mask, int]:
-    """The largest component (all False when empty) and the number of components."""
+    """The largest component (all False when empty), in the box of the mask, and the number of components."""
     if not mask.any():
-        return mask, 0
+        return mask[:1, :1, :1], 0
+    mask = mask[bounding_box(mask)]
     sitk = simpleitk()
     labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
     sizes = np.bincount(labels.ravel())

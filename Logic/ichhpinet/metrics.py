@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ichhpinet.errors import InputError
 from ichhpinet.itk import simpleitk
-from ichhpinet.volume import checked_mask, checked_spacing
+from ichhpinet.volume import bounding_box, checked_mask, checked_spacing
 
 Mask = NDArray[np.bool_]
 
@@ -74,7 +74,7 @@ def _surface_distance_mm(
     spacing = checked_spacing(spacing_mm)
     if not a.any() or not b.any():
         return math.inf if a.any() or b.any() else 0.0
-    box = _bounding_box(a | b)
+    box = bounding_box(a | b)
     surface_a, surface_b = surface(np.pad(a[box], 1)), surface(np.pad(b[box], 1))
     there = _distance_map_mm(surface_b, spacing)[surface_a]
     back = _distance_map_mm(surface_a, spacing)[surface_b]
@@ -100,14 +100,6 @@ def _distance_map_mm(points: Mask, spacing_mm: tuple[float, float, float]) -> ND
     distances = np.abs(sitk.GetArrayFromImage(signed))
     distances[points] = 0.0
     return np.asarray(distances, dtype=np.float32)
-
-
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        touched = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(touched[0]), int(touched[-1]) + 1))
-    return tuple(box)
 
 
 def _pair(predicted: ArrayLike, truth: ArrayLike) -> tuple[Mask, Mask]:

@@ -160,6 +160,15 @@ def checked_mask(values: ArrayLike, what: str) -> NDArray[np.bool_]:
     return array.astype(np.bool_, copy=False)
 
 
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest box of a mask of any number of dimensions that holds all of it; it must not be empty."""
+    box: tuple[slice, ...] = ()
+    for axis in range(mask.ndim):  # what is outside of the axes before is not looked at again
+        touched = np.flatnonzero(mask[box].any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box += (slice(int(touched[0]), int(touched[-1]) + 1),)
+    return box
+
+
 def checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
     """(z, y, x) in mm, each > 0, and one that a scanner could have. Raises InputError."""
     spacing = _three_numbers(spacing_mm, "the spacing")
