@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
@@ -36,6 +37,7 @@ async def carry(request: web.Request, seat: Seat, path: str, client: aiohttp.Cli
         headers["Content-Length"] = str(request.content_length)
     url = f"http://127.0.0.1:{seat.port}/{path}"
     body = request.content if request.can_read_body else None
+    seat.requests += 1
     try:
         async with client.request(
             request.method, url, headers=headers, data=body, params=request.query, allow_redirects=False
@@ -49,6 +51,9 @@ async def carry(request: web.Request, seat: Seat, path: str, client: aiohttp.Cli
             return response
     except aiohttp.ClientError:
         return web.Response(status=502, text=GONE)
+    finally:
+        seat.requests -= 1
+        seat.since = time.monotonic()
 
 
 async def connect(request: web.Request, seat: Seat, path: str, client: aiohttp.ClientSession) -> web.StreamResponse:

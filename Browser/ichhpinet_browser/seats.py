@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .pageprocess import READY
-from .settings import AWAY_SECONDS, LEFT_SECONDS, START_SECONDS, UNSEEN_SECONDS, PageSettings
+from .settings import AWAY_SECONDS, LEFT_SECONDS, RELOAD_SECONDS, START_SECONDS, UNSEEN_SECONDS, PageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Seat:
     socket: Any = None  # the newest of them
     seen: bool = False
     left_at: float | None = None
+    requests: int = 0  # under way: what is being saved, or sent
 
     @property
     def alive(self) -> bool:
@@ -65,11 +66,16 @@ class Seat:
         if self.left_at is not None and self.since - self.left_at > STALE_SECONDS:
             self.left_at = None  # another tab said so long ago, and this one stayed
 
+    def is_left(self, now: float) -> bool:
+        """Its page was closed; a page that only reloads is back by then."""
+        at_rest = self.sockets == 0 and self.requests == 0
+        return at_rest and self.left_at is not None and now - self.left_at > RELOAD_SECONDS
+
     def is_over(self, now: float) -> bool:
         """Nobody will come back to it."""
         if not self.alive:
             return True
-        if self.sockets > 0:
+        if self.sockets > 0 or self.requests > 0:
             return False
         if self.left_at is not None:
             return now - self.left_at > LEFT_SECONDS
@@ -154,6 +160,7 @@ class Seats:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=PIPE_BYTES,
+            start_new_session=True,  # Ctrl+C in the terminal is for the front door, which ends it in order
             env=_environment(),
         )
         seat = Seat(name, settings, process, 0)
@@ -166,10 +173,10 @@ class Seats:
         return seat
 
     def _free(self, force: bool = False) -> None:
-        """End the seats that are over; with force, those too whose page was closed a moment ago."""
+        """End the seats that are over; with force, those too whose page was closed, and does not only reload."""
         now = time.monotonic()
         for name, seat in list(self._taken.items()):
-            if seat.is_over(now) or (force and seat.sockets == 0 and seat.left_at is not None):
+            if seat.is_over(now) or (force and seat.is_left(now)):
                 del self._taken[name]
                 task = asyncio.get_running_loop().create_task(self._end(seat))
                 self._ends.add(task)

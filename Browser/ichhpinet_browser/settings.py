@@ -10,6 +10,7 @@ MOST_SESSIONS = 4  # each takes a page process and an engine process: about 1.5 
 MOST_UPLOAD_MB = 1024  # twice a thin-slice head CT in DICOM
 MOST_FILES = 3000  # of one upload: a head CT has some hundred slices
 AWAY_SECONDS = 600.0  # a page whose connection broke keeps its work so long
+RELOAD_SECONDS = 5.0  # a page that reloads is back by then, on a slow connection too
 LEFT_SECONDS = 20.0  # a page that said that it was closed; a reload comes back sooner
 UNSEEN_SECONDS = 60.0  # a page that was opened and never connected
 START_SECONDS = 90.0  # a page process that has not come up by then has failed

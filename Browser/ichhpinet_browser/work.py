@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 PREPARING = "Preparing the CT"
 SURFACE_SECONDS = 0.1
+WAITS = "The CT is being prepared; the most uncertain slice is shown as soon as it is known."
 NOTHING_FOUND = "no haemorrhage was found. That does not rule one out: paint a stroke on what you see."
 NOT_SHOWN = "The result could not be shown. Nothing else has changed; try again."
 NOT_CONTINUED = "The rounds can be seen and saved, not continued. Start anew removes them; strokes not yet used stay."
@@ -57,8 +58,9 @@ class Work:
         self.seconds = 0.0  # of the last round, from click to mask
         self._changed, self._say = changed, say
         self._uncertainty: tuple[int, NDArray[np.uint8]] | None = None
+        self._refused: int | None = None  # the round whose uncertainty was asked for in vain
         self._next = 0
-        self._jump_when_known = False
+        self._jump_when_known = self._waits = False
         self._closed = False
         self.changes = self.kept = 0  # strokes, rounds and steps so far; how many of them a saved session holds
         self._later = False  # the CT is prepared when the engine is idle
@@ -83,7 +85,7 @@ class Work:
 
     def ask(self, what: str) -> None:
         """'refine' or 'propose', now, or as soon as the CT is prepared. Raises: InputError as the logic does."""
-        self._painted_meanwhile = False
+        self._painted_meanwhile = self._jump_when_known = self._waits = False
         if self.logic.busy and not self.prepared:
             self._check(what)
             self.asked = what
@@ -140,6 +142,8 @@ class Work:
                 self._say("error", NOT_SHOWN)
             if not self.logic.busy and self._later:
                 self.prepare()
+            if not self.logic.busy:
+                self._look_if_wanted()
             if not self.logic.busy:
                 break
             await asyncio.sleep(POLL_SECONDS)
@@ -249,6 +253,7 @@ class Work:
     def switch(self, name: str, on: bool) -> None:
         """One of the switches of `Shown`."""
         setattr(self.shown, name, on)
+        self._refused = None  # it may be asked for again
         self.lay_over()
         self._changed()
 
@@ -262,8 +267,8 @@ class Work:
         rounds.show_mask(one, self.shown.mask)
         rounds.show_strokes(one, self.shown.strokes)
         asyncio.get_running_loop().call_later(SURFACE_SECONDS, self._lay_surface)
-        if self.shown.uncertainty and self._known_uncertainty(one) is None and not self.logic.busy:
-            self._look(one.number)
+        if not self.logic.busy:
+            self._look_if_wanted()
 
     def _lay_surface(self) -> None:
         """The surface, which takes longest, once the mask and the millilitres are seen."""
@@ -312,10 +317,14 @@ class Work:
             raise InputError("there is no round yet; refine or propose first")
         known = self._known_uncertainty(one)
         if known is None:
-            if self.logic.busy:
+            if self.busy:
                 raise InputError("the engine is at work; try again in a moment")
-            self._jump_when_known = True
-            self._look(one.number)
+            self._jump_when_known, self._refused = True, None
+            if self.logic.busy:
+                self._waits = True
+                self._say("info", WAITS)
+            else:
+                self._look(one.number)
             return None
         order = overlays.uncertain_slices(known)
         if not order:
@@ -331,19 +340,38 @@ class Work:
         known = self._uncertainty
         return known[1] if known is not None and one is not None and known[0] == one.number else None
 
+    def _look_if_wanted(self) -> None:
+        """The uncertainty of the round that is seen, where it is switched on, or jumped by, and was not refused."""
+        one = self.seen()
+        wanted = one is not None and (self.shown.uncertainty or self._jump_when_known)
+        if one is None or not wanted or self._known_uncertainty(one) is not None or self._refused == one.number:
+            return
+        try:
+            self._look(one.number)
+        except InputError as error:
+            self._refused, self._jump_when_known = one.number, False
+            self._say("error", _sentence(str(error)))
+
     def _look(self, number: int) -> None:
+        def refused(kind: str, sentence: str) -> None:
+            self._refused = number
+            self._failed(kind, sentence)
+
         def looked(uncertainty: NDArray[np.uint8]) -> None:
             self._uncertainty, self._next = (number, uncertainty), 0
             self.lay_over()
             if self._jump_when_known:
                 self._jump_when_known = False
+                if self._waits:
+                    self._waits = False
+                    self._say("", "")
                 place = self.next_uncertain()
                 if place is not None and self.on_place is not None:
                     self.on_place(place)
             if self._painted_meanwhile:
                 asyncio.get_running_loop().call_soon(self.stroke_again)
 
-        self._start(lambda: self.logic.look(self.volume, number, looked, self._failed))
+        self._start(lambda: self.logic.look(self.volume, number, looked, refused))
 
 
 def _sentence(text: str) -> str:

@@ -68,14 +68,16 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: object, log: Path) -> Iterator[Served]:
+def serve(*arguments: object, log: Path, start_new_session: bool = False) -> Iterator[Served]:
     """`ichhpinet app` in a process of its own, ended as Ctrl+C ends it."""
     folders = [str(ROOT / name) for name in ("Logic", "Workbench", ".", "Browser")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "TMPDIR": str(log.parent)}
     environment["ICHHPINET_TEST_SAMPLES"] = str(samples())
     with log.open("wb") as file:
         command = [sys.executable, "-c", LAUNCH, *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=start_new_session
+        )
         try:
             yield Served(_address(process, log), process, log)
         finally:

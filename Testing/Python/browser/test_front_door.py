@@ -172,3 +172,31 @@ def test_a_tab_that_was_closed_long_ago_does_not_end_the_one_that_has_the_case(m
     now[0] += 3600
     seat.disconnected()
     assert not seat.is_over(now[0] + 1) and seat.is_over(now[0] + seats.AWAY_SECONDS + 1)
+
+
+def test_a_page_that_reloads_or_still_sends_is_not_ended_for_who_asks_for_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(seats.time, "monotonic", lambda: now[0])
+    seat = seats.Seat("name", seats.PageSettings("", "", ""), SimpleNamespace(returncode=None), 0)
+    seat.connected()
+    seat.left_at = now[0]  # a reload says goodbye too
+    seat.disconnected()
+    now[0] += 2
+    assert not seat.is_left(now[0]), "it may be back in a moment"
+    now[0] += seats.RELOAD_SECONDS
+    seat.requests += 1  # a session that is being saved
+    assert not seat.is_left(now[0]) and not seat.is_over(now[0] + 3600)
+    seat.requests -= 1
+    assert seat.is_left(now[0]) and seat.is_over(now[0] + seats.LEFT_SECONDS)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system has no groups of processes")
+def test_ctrl_c_in_a_terminal_ends_it_without_a_word_while_a_page_starts(weights: Path, tmp_path: Path) -> None:
+    """The signal goes to every process of the terminal's group."""
+    with serve("--checkpoint", weights, log=tmp_path / "log.txt", start_new_session=True) as served:
+        assert page_processes(served.process.pid), "the first page is being started"
+        os.killpg(served.process.pid, signal.SIGINT)
+        assert served.process.wait(20) == 0
+    assert "Traceback" not in (tmp_path / "log.txt").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from ichhpinet.networks import Memory
 from ichhpinet.predictor import Predictor, RoundArrays
 from ichhpinet_browser.page import Page
 from ichhpinet_browser.pagestate import without_case
-from ichhpinet_browser.work import NOT_SHOWN, NOTHING_FOUND, Work
+from ichhpinet_browser.work import NOT_SHOWN, NOTHING_FOUND, WAITS, Work
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, node_from_volume, set_segment, voxels
@@ -223,6 +223,69 @@ def test_looking_at_a_round_going_on_from_it_and_the_next_uncertain_place(weight
         desk.work.go_on_from(1)
         now = desk.work.current()
         assert now is not None and now.number == 1
+
+    played(weights, play)
+
+
+def test_uncertainty_that_is_switched_on_while_the_ct_is_prepared_is_shown_once_it_is_known(weights: Path) -> None:
+    async def play(desk: Desk) -> None:
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+        again = Work(desk.logic, desk.volume, lambda: None, lambda kind, text: desk.said.append((kind, text)))
+        again.shown.surface = False
+        desk.work.close()
+        desk.work = again
+        desk.logic._case(desk.volume).stamp = None  # as for a session that was opened: the engine has not seen it
+        again.prepare()
+        assert desk.logic.busy and not again.busy
+        again.switch("uncertainty", True)
+        await desk.idle()
+        assert again._known_uncertainty(again.seen()) is not None
+
+    played(weights, play)
+
+
+def test_the_next_uncertain_slice_waits_for_the_ct_that_is_prepared(weights: Path) -> None:
+    places: list[Any] = []
+
+    async def play(desk: Desk) -> None:
+        desk.work.on_place = places.append
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+        desk.work.prepared, desk.logic._case(desk.volume).stamp = False, None
+        desk.work.prepare()
+        assert desk.logic.busy
+        assert desk.work.next_uncertain() is None and desk.said[-1] == ("info", WAITS)
+        await desk.idle()
+        assert places or desk.said[-1] == ("info", "No slice is uncertain.")
+        assert ("info", WAITS) != desk.said[-1]
+
+    played(weights, play)
+
+
+def test_uncertainty_that_is_refused_is_not_asked_for_again_by_itself(weights: Path) -> None:
+    asked: list[int] = []
+
+    async def play(desk: Desk) -> None:
+        desk.paint(FOREGROUND_ID, FIRST)
+        desk.work.ask("refine")
+        await desk.idle()
+
+        def refuses(volume: Any, number: int, done: Any, failed: Any) -> None:
+            asked.append(number)
+            raise InputError("the scene's ICH memory is damaged")
+
+        desk.logic.look = refuses  # type: ignore[method-assign]
+        desk.work.switch("uncertainty", True)
+        desk.work.lay_over()
+        desk.work.prepare()
+        await desk.idle()
+        assert asked == [1] and desk.said[-1] == ("error", "The scene's ICH memory is damaged.")
+        desk.work.switch("uncertainty", False)
+        desk.work.switch("uncertainty", True)
+        assert asked == [1, 1], "a click asks again"
 
     played(weights, play)
 
