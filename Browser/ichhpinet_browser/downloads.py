@@ -35,6 +35,12 @@ NAMES = {
     "report.html": "haemorrhage-report.html",
     "session.zip": "haemorrhage-session.zip",
 }
+MAKING = {
+    "ct.nii.gz": "Packing the CT…",
+    "report.json": "Making the report…",
+    "report.html": "Making the report…",
+    "session.zip": "Packing the session…",
+}
 
 
 @dataclass(frozen=True)

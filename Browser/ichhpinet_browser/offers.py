@@ -14,7 +14,7 @@ from ichhpinet.reading import OTHERWISE
 from ICHHPINetSlicer.controls import WINDOWS
 
 from . import cases
-from .uploads import UNKNOWN
+from .uploads import UNKNOWN, own_names
 
 PICTURES = ("brain", "subdural")  # windows of controls.WINDOWS in which a picture still tells blood from brain
 How = Mapping[str, Any]  # what `cases.read` is given beside the path and the progress
@@ -101,7 +101,7 @@ def _in_the_page(sentence: str, path: Path, uploaded: bool) -> str:
         return sentence
     if sentence.startswith(f"the folder {path.name} holds no DICOM image"):
         return UNKNOWN
-    return sentence.replace(path.name, "the file")
+    return own_names(sentence.replace(path.name, "the file"))
 
 
 def delete(uploaded: Path | None) -> None:

@@ -65,6 +65,13 @@ class Opening:
             self._rest()
             self._state.flush()
 
+    def cancel(self) -> None:
+        """Back to what was there before; what is being read is not shown."""
+        if self.is_reading:
+            self.leave()
+            self._rest()
+            self._state.flush()
+
     def leave(self) -> None:
         """What is being read, or was on offer, is not wanted any more."""
         self._reading = None
@@ -88,7 +95,7 @@ class Opening:
         loop, mine = asyncio.get_running_loop(), asyncio.current_task()
 
         def progress(fraction: float, what: str) -> None:
-            loop.call_soon_threadsafe(self._show_loading, what, round(100 * fraction))
+            loop.call_soon_threadsafe(self._show_loading, mine, what, round(100 * fraction))
 
         try:
             found = await loop.run_in_executor(None, read, progress)
@@ -108,8 +115,8 @@ class Opening:
             logger.error("opening failed: %s", type(error).__name__)
             self._refuse("the CT could not be opened; nothing else has changed", offer, self._reading is mine)
 
-    def _show_loading(self, what: str, percent: int) -> None:
-        if self._state.stage == "loading":
+    def _show_loading(self, of: Any, what: str, percent: int) -> None:
+        if self._state.stage == "loading" and self._reading is of:
             self._state.loading = {"what": what[:1].upper() + what[1:], "percent": percent}
             self._state.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).with_name("static")
 FAILED = "Something went wrong. Nothing is lost; try again, or save the session and reload the page."
+TOLD_SECONDS = 0.05  # for a sentence to reach the browser before the loop is busy
 BRUSHES = ("foreground", "background", "erase")
 
 
@@ -56,6 +58,7 @@ class Page:
             "leave": self.leave,
             "choose": lambda number: self.opening.choose(int(number)),
             "choose_none": self.opening.choose_none,
+            "cancel_reading": self.opening.cancel,
             "brush": self.choose_brush,
             "brush_mm": self.set_brush_mm,
             "window": self.set_window,
@@ -215,7 +218,7 @@ class Page:
         """One of `downloads.KINDS`, and what is to be called once it has been sent. Raises: InputError."""
         work = self._work()
         at = work.changes
-        made = await downloads.made(what, self.stage, work, tuple(self.state.notes), self.settings)
+        made = await self._making(what, work)
 
         def sent() -> None:
             if what == "session.zip":
@@ -223,6 +226,19 @@ class Page:
                 self.show()
 
         return made, sent
+
+    async def _making(self, what: str, work: Work) -> downloads.Download:
+        """What takes seconds is said meanwhile: the browser shows nothing before it is made."""
+        words = downloads.MAKING.get(what)
+        if words is not None:
+            self.say("info", words)
+            await asyncio.sleep(TOLD_SECONDS)
+        said = self.state.message["count"]
+        try:
+            return await downloads.made(what, self.stage, work, tuple(self.state.notes), self.settings)
+        finally:
+            if words is not None and self.state.message["count"] == said:
+                self.say("", "")
 
     def close(self) -> None:
         """End the engine."""

@@ -116,7 +116,6 @@ def _index(www: Path) -> str:
 async def _upload(request: Any, page: Any, settings: Any) -> Any:
     from aiohttp import web
 
-    from ichhpinet.errors import InputError
     from ichhpinet_browser import uploads
 
     folder = Path(tempfile.mkdtemp(dir=settings.folder))
@@ -128,17 +127,32 @@ async def _upload(request: Any, page: Any, settings: Any) -> Any:
         page.opening.open_path(path, uploaded=folder)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            error = uploads.no_room()
-        if not isinstance(error, InputError):  # a broken connection, say: the page is told, the log has no names
-            logging.getLogger(__name__).error("an upload failed: %s", type(error).__name__)
-            error = InputError("the upload could not be taken; nothing else has changed, try again")
-        page.say("error", str(error)[:1].upper() + str(error)[1:] + ".")
-        return web.json_response({"refused": str(error)}, status=400)
+        if request.transport is None:  # the upload was cancelled, or broke off: the page knows which
+            return web.Response(status=400)
+        refused = _in_words(error, "an upload", "the upload could not be taken; nothing else has changed, try again")
+        page.say("error", _sentence(refused))
+        return web.json_response({"refused": str(refused)}, status=400)
     except BaseException:  # the page went while it sent: nothing of it stays
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return web.json_response({})
+
+
+def _in_words(error: Exception, what: str, otherwise: str) -> Exception:
+    """The error as an InputError. What is not expected is logged, without names."""
+    from ichhpinet.errors import InputError
+    from ichhpinet_browser import uploads
+
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return uploads.no_room()
+    logging.getLogger(__name__).error("%s failed: %s", what, type(error).__name__)
+    return InputError(otherwise)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error)[:1].upper() + str(error)[1:] + "."
 
 
 async def _parts(reader: Any) -> AsyncIterator[tuple[str, Any]]:
@@ -150,12 +164,12 @@ async def _parts(reader: Any) -> AsyncIterator[tuple[str, Any]]:
 async def _download(request: Any, page: Any) -> Any:
     from aiohttp import web
 
-    from ichhpinet.errors import InputError
-
     try:
         made, sent = await page.download(request.match_info["what"])
-    except InputError as error:
-        return web.Response(status=409, text=str(error))
+    except Exception as error:
+        refused = _in_words(error, "a download", "the file could not be made; nothing is lost, try again")
+        page.say("error", _sentence(refused))  # a link that is saved shows nobody what came
+        return web.Response(status=409, text=str(refused))
     disposition = {"Content-Disposition": f'attachment; filename="{made.name}"'}
     response = web.StreamResponse(headers={"Content-Type": made.kind, **disposition})
     response.content_length = len(made.content)

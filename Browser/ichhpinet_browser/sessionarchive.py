@@ -26,6 +26,7 @@ from ICHHPINetSlicer.boxes import Boxed
 
 FORMAT = "ichhpinet page session 1"
 INDEX, CT, ARRAYS, MEMORY = "page.json", "ct.nrrd", "rounds.npz", "memory.hps"
+FILES = (INDEX, CT, ARRAYS, MEMORY)
 PENDING = "pending"  # in ARRAYS: strokes that no round has used; the others are rounds, by number
 STROKES = 2  # in ARRAYS: a round's voxel is strokes * 2 + mask
 LARGEST_STROKE = 2
@@ -110,13 +111,13 @@ def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[np.uint8]) ->
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a zip holds a session of this page."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return INDEX in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
+def files_in(names: list[str]) -> dict[str, str]:
+    """Of the names in a zip, those of a session of this page, by file; {} where there is none, or several.
+
+    It may lie in a folder: that is how a session comes that was unpacked and packed again.
+    """
+    folders = [name.removesuffix(INDEX) for name in names if name.split("/")[-1] == INDEX]
+    return {file: folders[0] + file for file in FILES if folders[0] + file in names} if len(folders) == 1 else {}
 
 
 def read_archive(folder: Path) -> KeptSession:

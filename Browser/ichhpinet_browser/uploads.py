@@ -14,10 +14,13 @@ from typing import Any
 
 from ichhpinet.errors import InputError
 
-from .sessionarchive import INDEX, is_archive
+from .sessionarchive import CT, FILES, INDEX, NOT_OURS, files_in
 from .settings import MOST_FILES
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")  # whole images in one file; those with the voxels elsewhere are refused
+# What is never a slice of its own: it lies on a CD beside them, or is one of two files that we do not put together.
+NO_SLICES = (".html", ".htm", ".xml", ".py", ".nhdr", ".mhd", ".mrml", ".mrb", ".hdr", ".img")
+UNSAFE, OUR_NAME, LONGEST_NAME = re.compile(r"[^A-Za-z0-9_.-]+"), re.compile(r"\b\d{5}-(?=\S)"), 60
 HEADER_BYTES = 1 << 16
 CHUNK_BYTES = 1 << 20
 # A header that sends the reader to another file: on a server that would be any file of its. What the reader might take
@@ -44,7 +47,7 @@ async def receive(parts: AsyncIterator[tuple[str, Any]], folder: Path, most_byte
         files += 1
         if files > MOST_FILES:
             raise InputError(f"these are more than {MOST_FILES} files; a head CT has some hundred slices")
-        with (folder / f"{files:05d}{_ending(name)}").open("wb") as file:
+        with (folder / _our_name(name, files, folder)).open("wb") as file:
             while chunk := await part.read_chunk(CHUNK_BYTES):
                 left -= len(chunk)
                 if left < 0:
@@ -58,13 +61,24 @@ async def receive(parts: AsyncIterator[tuple[str, Any]], folder: Path, most_byte
 def prepared(folder: Path, most_bytes: int) -> Path:
     """The file or folder that `read_volume` or `read_archive` takes: one image, or a folder of slices or of a session.
 
+    Zips among slices are left out: a viewer, on a CD.
+
     Raises: InputError for several images, an unknown kind, a zip that holds more than `most_bytes`.
     """
+    if is_session(folder):
+        if not (folder / CT).exists():
+            raise InputError(NOT_OURS)
+        _check_header(folder / CT)
+        return folder
     files = sorted(folder.iterdir())
     zips = [file for file in files if file.suffix == ".zip"]
     if zips and len(files) == 1:
         return _unpacked(zips[0], folder, most_bytes)
     images = [file for file in files if file.name.endswith(ENDINGS)]
+    if zips and not images and len(zips) < len(files):
+        for file in zips:
+            file.unlink()
+        return folder
     if len(files) == 1 and images:
         _check_header(files[0])
         return files[0]
@@ -87,28 +101,26 @@ def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
     """Unpack a zip into a folder of its own. Names in it are not used as paths: only their last part's ending."""
     inside = folder / "unpacked"
     inside.mkdir()
-    session = is_archive(archive_file)
     try:
         with zipfile.ZipFile(archive_file) as archive:
             found = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = found if session else [entry for entry in found if not _is_beside(entry.filename)]
+            entries = [entry for entry in found if not _is_beside(entry.filename)]
+            session = {path: file for file, path in files_in([entry.filename for entry in entries]).items()}
+            if session:
+                entries = [entry for entry in entries if entry.filename in session]
             if found and not entries:
                 raise InputError(UNKNOWN)
             if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > most_bytes:
                 raise too_large(most_bytes)
             for number, entry in enumerate(entries, 1):
-                name = Path(entry.filename).name if session else f"{number:05d}{_ending(entry.filename)}"
+                name = session.get(entry.filename) or _our_name(entry.filename, number, inside)
                 _extract(archive, entry, inside / name, most_bytes)
     except OSError as error:
         raise (no_room() if error.errno == errno.ENOSPC else InputError(DAMAGED)) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError):
         raise InputError(DAMAGED) from None
     archive_file.unlink()
-    if session:
-        for file in inside.glob("*.nrrd"):
-            _check_header(file)
-        return inside
-    if any(file.suffix == ".zip" for file in inside.iterdir()):
+    if all(file.suffix == ".zip" for file in inside.iterdir()):
         raise InputError("there is a zip in the zip; it must hold the images themselves")
     return prepared(inside, most_bytes)
 
@@ -138,16 +150,24 @@ def _is_beside(name: str) -> bool:
     left_by_a_desktop = (
         last in (".ds_store", "thumbs.db", "desktop.ini") or last.startswith("._") or "__macosx" in folders
     )
-    return left_by_a_desktop or last.endswith((".html", ".htm", ".xml", ".py"))
+    return left_by_a_desktop or last.endswith(NO_SLICES)
 
 
-def _ending(name: str) -> str:
-    """The ending that says how to read a file; '' for DICOM slices, which have any."""
-    lower = name.lower()
-    known = next((ending for ending in (*ENDINGS, ".zip") if lower.endswith(ending)), "")
-    if not known and lower.endswith((".nhdr", ".mhd", ".mrml", ".mrb", ".hdr", ".img")):
-        raise InputError(UNKNOWN)
-    return known
+def _our_name(name: str, number: int, folder: Path) -> str:
+    """What to call a file: by a number, with the ending that says how to read it; a session's as they are.
+
+    DICOM slices have any ending: they keep something of their name, so that a damaged one can be told.
+    """
+    last = name.replace("\\", "/").split("/")[-1]
+    if last in FILES and not (folder / last).exists():
+        return last
+    ending = next((ending for ending in (*ENDINGS, ".zip") if last.lower().endswith(ending)), None)
+    return f"{number:05d}{ending}" if ending else f"{number:05d}-{UNSAFE.sub('_', last)[-LONGEST_NAME:]}"
+
+
+def own_names(sentence: str) -> str:
+    """A sentence that names files as they were uploaded."""
+    return OUR_NAME.sub("", sentence)
 
 
 def _check_header(file: Path) -> None:

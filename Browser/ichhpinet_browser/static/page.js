@@ -26,6 +26,7 @@
   const UNSAVED = "The rounds and strokes of this CT are not saved as a session, and would be lost. Go on without them?";
   const mayClose = () => state("stage") !== "ready" || !state("unsaved") || confirm(UNSAVED);
   addEventListener("beforeunload", (event) => { if (state("stage") === "ready" && state("unsaved")) event.preventDefault(); });
+  let sending = null; // the upload under way
   function send(files) {
     if (!files.length || state("uploading") >= 0 || !mayClose()) return; // one upload at a time: the last to arrive would be the one that is seen
     const limit = state("most_mb");
@@ -33,7 +34,8 @@
     if (bytes > limit * 1048576) return refuse(`This is more than ${limit} MB, the limit of this page. Choose one CT series.`);
     const form = new FormData();
     for (const [name, file] of files) form.append("file", file, name);
-    const request = new XMLHttpRequest();
+    const request = (sending = new XMLHttpRequest());
+    request.onabort = () => { request.cancelled = true; };
     request.open("POST", "upload");
     const uploading = (percent) => window.trame.state.set("uploading", percent); // known to this page alone
     request.upload.onprogress = (event) => {
@@ -42,7 +44,8 @@
     request.upload.onload = () => uploading(100);
     request.onloadend = () => {
       uploading(-1);
-      if (request.status !== 200 && request.status !== 400) refuse("The upload broke off. Try again."); // 400 is explained by the page
+      sending = null;
+      if (!request.cancelled && request.status !== 200 && request.status !== 400) refuse("The upload broke off. Try again."); // 400 is explained by the page
     };
     request.send(form);
   }
@@ -87,6 +90,7 @@
     if (closing && mayClose()) trigger(closing.dataset.closes);
     const opener = target.closest("[data-open]");
     if (opener) ask(opener.dataset.open);
+    if (target.closest("[data-cancel-upload]") && sending) sending.abort();
     if (target.closest("[data-theme-toggle]")) toggleTheme();
     if (target.closest("[data-reload]")) location.reload();
     if (target.closest("[data-anew]")) location.href = "../../";
@@ -126,6 +130,7 @@
   let held = false; // a button of the mouse, over a view
   addEventListener("pointerdown", (event) => { held = Boolean(event.target.closest && event.target.closest(".view")); }, true);
   for (const ended of ["pointerup", "pointercancel"]) addEventListener(ended, () => { held = false; }, true);
+  addEventListener("wheel", (event) => { if (held) { event.preventDefault(); event.stopPropagation(); } }, { capture: true, passive: false });
   addEventListener("pointermove", (event) => { if (!event.buttons) held = false; }, true); // let go of outside the window
   let under = "Axial";
   const hovered = () => (state("layout") === "four" ? under : "Axial"); // the other planes may be hidden

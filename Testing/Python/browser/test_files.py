@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.ct_files import head_hu, stacked, write_series
 from extension.scenes import DirectWorker, ct_with_air, new_scene, paint, refine
 from ichhpinet.errors import InputError
 from ichhpinet.writing import write_volume
 from ichhpinet_browser import cases, reports, sessionarchive, uploads
 from ichhpinet_browser.keyimages import key_slices
+from ichhpinet_browser.offers import reader
 from ichhpinet_browser.settings import PageSettings
 from ICHHPINetSlicer import rounds
 from ICHHPINetSlicer.logic import ICHHPINetLogic
@@ -88,7 +90,7 @@ def test_slices_become_a_folder_and_a_zip_of_them_too(tmp_path: Path) -> None:
         tmp_path / "b",
         ("series.zip", zipped(**{f"deep__IM{n}": b"x" for n in range(3)}, **{"a.xml": b"x", "__MACOSX__._IM0": b"x"})),
     )
-    assert [file.name for file in sorted(inside.iterdir())] == ["00001", "00002", "00003"]
+    assert [file.name for file in sorted(inside.iterdir())] == ["00001-IM0", "00002-IM1", "00003-IM2"]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +129,39 @@ def test_voxels_that_look_like_a_header_do_not_refuse_an_image(tmp_path: Path) -
     assert received(tmp_path, ("a.mha", local)).name == "00001.mha"
 
 
+def test_what_lies_on_a_cd_beside_the_slices_is_left_out(tmp_path: Path) -> None:
+    slices = [(f"IM{n}", b"DICM" * 9) for n in range(3)]
+    beside = [("viewer.zip", zipped(viewer=b"exe")), ("logo.img", b"x"), ("scene.mrml", b"x")]
+    for name in ("folder", "zip"):
+        (tmp_path / name).mkdir()
+    assert [file.name for file in sorted(received(tmp_path / "folder", *slices, *beside).iterdir())] == [
+        "00001-IM0",
+        "00002-IM1",
+        "00003-IM2",
+    ]
+    packed = zipped(**dict([*slices, *beside]))
+    assert len(list(received(tmp_path / "zip", ("cd.zip", packed)).iterdir())) == 3
+
+
+def test_a_damaged_slice_is_named_as_it_was_uploaded(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", head_hu(), stacked(6))
+    files = sorted((tmp_path / "series").iterdir())
+    contents = [(file.name, file.read_bytes()) for file in files]
+    contents[3] = (f"DOE JANE/{files[3].name}", contents[3][1][:900])
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = received(folder, *contents)
+    with pytest.raises(InputError) as refused:
+        reader(path, folder, {"series": None})(lambda fraction, what: None)
+    said = str(refused.value)
+    assert files[3].name in said and "00004" not in said and "DOE" not in said and not folder.exists()
+
+
 def test_a_zip_never_writes_outside_its_folder(tmp_path: Path) -> None:
     inner = tmp_path / "in"
     inner.mkdir()
     received(inner, ("a.zip", zipped(**{"..__..__evil": b"1", "__etc__evil": b"2"})))
-    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"00001", "00002"}
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"00001-evil", "00002-evil"}
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
@@ -184,6 +214,50 @@ def test_a_session_comes_back_as_it_was_and_goes_on_the_same(
         assert logic.has_strokes(volume) and rounds.shown_round(volume) == 1
         third.append(rounds.round_mask(refine(logic, volume), volume))
     assert np.array_equal(*third)
+
+
+@pytest.mark.parametrize("how", ["a folder", "a zip of the folder", "a zip of a Mac"])
+def test_a_session_that_was_unpacked_comes_back_too(kept: sessionarchive.KeptSession, tmp_path: Path, how: str) -> None:
+    """Some browsers unpack a zip that they have saved by themselves."""
+    packed, there = tmp_path / "packed", tmp_path / "there"
+    packed.mkdir()
+    there.mkdir()
+    sessionarchive.write_archive(tmp_path / "session.zip", kept, packed)
+    with zipfile.ZipFile(tmp_path / "session.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    again = {f"haemorrhage-session__{name}": content for name, content in files.items()}
+    if how == "a zip of a Mac":
+        again |= {f"__MACOSX__haemorrhage-session__._{name}": b"x" for name in files} | {"x__.DS_Store": b"x"}
+    upload = list(files.items())
+    if how != "a folder":
+        upload = [("haemorrhage-session.zip", zipped(**again))]
+    else:
+        upload.insert(0, (".DS_Store", b"x"))
+    found = cases.read(received(there, *upload, most=1 << 26), lambda fraction, what: None)
+    assert isinstance(found, sessionarchive.KeptSession) and found.memory == kept.memory
+    assert [one.number for one in found.rounds] == [1, 2] and found.ct.digest() == kept.ct.digest()
+
+
+def test_a_session_whose_ct_is_missing_or_elsewhere_is_refused(
+    kept: sessionarchive.KeptSession, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    sessionarchive.write_archive(tmp_path / "session.zip", kept, packed)
+    index = (packed / "page.json").read_bytes()
+    for number, (files, words) in enumerate(
+        (
+            ([("page.json", index)], "no session of this page"),
+            (
+                [("page.json", index), ("ct.nrrd", b"NRRD0004\ndata file: /etc/passwd\n\n")],
+                "another file for its voxels",
+            ),
+            ([("s.zip", zipped(**{"page.json": index}))], "no session of this page"),
+        )
+    ):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(InputError, match=words):
+            received(tmp_path / str(number), *files)
 
 
 def test_a_session_without_a_round_comes_back_too(weights: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from typing import Any
 import pytest
 
 from browser.serving import Served, get, page_processes, serve
-from ichhpinet_browser import seats
+from ichhpinet.errors import InputError
+from ichhpinet_browser import pageprocess, seats
 from ichhpinet_browser.command import _until_told
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found in /proc")
@@ -200,3 +202,26 @@ def test_ctrl_c_in_a_terminal_ends_it_without_a_word_while_a_page_starts(weights
         os.killpg(served.process.pid, signal.SIGINT)
         assert served.process.wait(20) == 0
     assert "Traceback" not in (tmp_path / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "There is no room for this on the disk"),
+        (InputError("there is no round yet; refine or propose first"), "There is no round yet"),
+        (ValueError("/home/DOE^JANE"), "The file could not be made; nothing is lost, try again."),
+    ],
+)
+def test_a_file_that_cannot_be_made_is_said_in_the_page(
+    error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The browser saves what a link answers, or shows a broken download: nobody reads it there."""
+
+    async def download(what: str) -> Any:
+        raise error
+
+    said: list[tuple[str, str]] = []
+    page = SimpleNamespace(download=download, say=lambda *what: said.append(what))
+    answer = asyncio.run(pageprocess._download(SimpleNamespace(match_info={"what": "session.zip"}), page))
+    assert answer.status == 409 and said[0][0] == "error" and said[0][1].startswith(words)
+    assert "DOE" not in caplog.text + said[0][1]

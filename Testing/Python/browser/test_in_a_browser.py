@@ -162,6 +162,17 @@ def test_keys_wheel_planes_and_overlays(tab: Tab, picture: Picture) -> None:
     assert [views["Coronal"][edge] for edge in ("left", "right", "top", "bottom")] == ["R", "L", "S", "I"]
     assert [views["Sagittal"][edge] for edge in ("top", "bottom")] == ["S", "I"]
 
+    page.mouse.move(*at(page, "axial", 0.5, 0.5))
+    page.mouse.down()
+    page.mouse.move(*at(page, "axial", 0.55, 0.5), steps=4)
+    page.mouse.wheel(0, -120)
+    page.mouse.move(*at(page, "axial", 0.6, 0.5), steps=4)
+    page.mouse.up()
+    page.wait_for_function("trame.state.get('can').refine")
+    assert state(page, "views")["Axial"]["index"] == before, "a stroke under way stays on its slice"
+    page.keyboard.press("Control+z")
+    page.wait_for_function("!trame.state.get('can').refine")
+
     for view in ("coronal", "sagittal"):
         paint(page, view, (0.5, 0.5), (0.55, 0.52))
     picture(page, "12-strokes-in-two-planes")
@@ -421,3 +432,30 @@ def test_texts_are_legible_controls_are_named_and_nothing_is_cut_off(tab: Tab, p
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.ariaLabel"))
     assert {"Brain", "Four views", "Save", "Open", "Undo", "Next uncertain slice"} <= reached
+
+
+def test_an_upload_and_a_reading_can_be_cancelled(tab: Tab, picture: Picture, tmp_path: Path) -> None:
+    page = tab()
+    page.get_by_role("heading", name="Open a head CT").wait_for()
+    large = tmp_path / "large.nrrd"
+    large.write_bytes(os.urandom(8 << 20))
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 500_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.locator("#open-file").set_input_files(large)
+    page.get_by_role("heading", name="Uploading…").wait_for()
+    page.wait_for_function("trame.state.get('uploading') > 5")
+    picture(page, "47-uploading")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="Open a head CT").wait_for()
+    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
+    page.wait_for_timeout(1500)
+    assert not state(page, "message")["text"], "what the user ended is no error"
+    page.get_by_role("button", name="Try it on the sample CT").click()
+    page.wait_for_function("trame.state.get('stage') === 'loading'")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="Open a head CT").wait_for()
+    page.wait_for_timeout(1500)
+    assert state(page, "stage") == "empty", "what was read is not shown"
+    open_sample(page)
+    assert state(page, "grid")
