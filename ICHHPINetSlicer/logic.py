@@ -40,11 +40,11 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the round table. on_line: whether the current round came from it; delta_percent: None at first."""
+    """A row of the round table. on_line: whether the current round came from it. Without a parent deltas are None."""
 
     number: int
     volume_ml: float
-    delta_ml: float
+    delta_ml: float | None
     delta_percent: float | None
     strokes: int
     seconds: float

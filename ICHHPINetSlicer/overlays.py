@@ -8,6 +8,7 @@ import vtk
 from numpy.typing import NDArray
 
 from . import rounds
+from .boxes import Boxed
 from .nodes import Node, ijk_to_ras, image_of, set_segment
 from .rounds import Round
 
@@ -24,16 +25,19 @@ WARM_ENDS_RGB = (0.45, 0.10, 0.35), (1.0, 0.85, 0.25)  # dark to light, so that 
 
 
 def show_changes(volume: Node, one: Round | None) -> Node | None:
-    """Added and removed voxels of a round against its parent, as two outlined segments; None: hide them."""
+    """Added and removed voxels of a round against its parent, as two outlined segments; None: hide them.
+
+    They are hidden too where the parent is no longer in the scene.
+    """
     node = _find(volume, "changes", "vtkMRMLSegmentationNode")
-    if one is None:
+    known = rounds.rounds_of(volume)
+    if one is None or (one.parent is not None and one.parent not in known):
         if node is not None:
             node.GetDisplayNode().SetVisibility(False)
         return None
-    known = rounds.rounds_of(volume)
-    now = rounds.round_mask(one, volume)
-    parent = known.get(one.parent) if one.parent is not None else None
-    before = np.zeros_like(now) if parent is None else rounds.round_mask(parent, volume)
+    both = _weighed(rounds.round_box(one, volume), 1)
+    if one.parent is not None:
+        both = Boxed.summed(both, _weighed(rounds.round_box(known[one.parent], volume), 2))
     if node is None:
         node = _new(volume, "changes", "vtkMRMLSegmentationNode", "ICH changes")
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -41,10 +45,14 @@ def show_changes(volume: Node, one: Round | None) -> Node | None:
         node.GetDisplayNode().SetSaveWithScene(False)
         node.GetDisplayNode().SetOpacity2DFill(0.5)
         node.GetDisplayNode().SetVisibility3D(False)
-    set_segment(node, ADDED_ID, now & ~before, volume, "Added", ADDED_RGB)
-    set_segment(node, REMOVED_ID, before & ~now, volume, "Removed", REMOVED_RGB)
+    set_segment(node, ADDED_ID, both.holding(both.part == 1), volume, "Added", ADDED_RGB)
+    set_segment(node, REMOVED_ID, both.holding(both.part == 2), volume, "Removed", REMOVED_RGB)
     node.GetDisplayNode().SetVisibility(True)
     return node
+
+
+def _weighed(mask: Boxed, weight: int) -> Boxed:
+    return mask.holding(mask.part * np.uint8(weight))
 
 
 def show_uncertainty(volume: Node, uncertainty: NDArray[np.uint8] | None) -> Node | None:

@@ -50,15 +50,18 @@ class Round:
     strokes: int
     node: Node
 
-    def delta_ml(self, rounds: dict[int, Round]) -> float:
-        """Against the round that it started from; against nothing for a first one."""
-        before = rounds.get(self.parent) if self.parent is not None else None
-        return self.volume_ml - (before.volume_ml if before is not None else 0.0)
+    def delta_ml(self, rounds: dict[int, Round]) -> float | None:
+        """Against the round that it started from; against nothing for a first one. None where that round is gone."""
+        if self.parent is None:
+            return self.volume_ml
+        return None if self.parent not in rounds else self.volume_ml - rounds[self.parent].volume_ml
 
     def delta_percent(self, rounds: dict[int, Round]) -> float | None:
         """Share of the parent's volume, in %; None where there was none."""
         before = rounds.get(self.parent) if self.parent is not None else None
-        return None if before is None or before.volume_ml == 0 else 100 * self.delta_ml(rounds) / before.volume_ml
+        if before is None or before.volume_ml == 0:
+            return None
+        return 100 * (self.volume_ml - before.volume_ml) / before.volume_ml
 
 
 def add_round(

@@ -26,7 +26,7 @@ def fill(table: Any, rows: list[Row]) -> None:
     table.setRowCount(len(rows))
     for index, row in enumerate(rows):
         percent = "" if row.delta_percent is None else f"{round(row.delta_percent):+d}"
-        delta = f"{round(row.delta_ml, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
+        delta = "" if row.delta_ml is None else f"{round(row.delta_ml, 1) + 0.0:+.1f}"  # + 0.0: never -0.0
         texts = (str(row.number), f"{row.volume_ml:.1f}", delta, percent, str(row.strokes))
         for column, text in enumerate((*texts, f"{row.seconds:.1f}")):
             cell = qt.QTableWidgetItem(text)

@@ -97,7 +97,7 @@ def _row(row: Row) -> State:
     return {
         "number": row.number,
         "ml": f"{row.volume_ml:.1f}",
-        "delta": f"{row.delta_ml:+.1f}",
+        "delta": "" if row.delta_ml is None else f"{row.delta_ml:+.1f}",
         "percent": "" if row.delta_percent is None else f"{row.delta_percent:+.0f}",
         "strokes": row.strokes,
         "seconds": f"{row.seconds:.1f}",

@@ -32,6 +32,21 @@ def test_changes_are_the_difference_to_the_round_before(logic: ICHHPINetLogic, v
     assert not node.GetDisplayVisibility() and not node.GetSaveWithScene()
 
 
+def test_a_round_whose_parent_was_deleted_has_nothing_to_be_compared_with(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    paint(logic, volume, FOREGROUND_ID, (2, 5, 5))
+    first = refine(logic, volume)
+    paint(logic, volume, BACKGROUND_ID, (2, 9, 9))
+    second = refine(logic, volume)
+    node = overlays.show_changes(volume, second)
+    assert node.GetDisplayVisibility()
+    scene.RemoveNode(first.node)
+    assert overlays.show_changes(volume, second) is None and not node.GetDisplayVisibility()
+    (row,) = logic.table(volume)
+    assert row.delta_ml is None and row.delta_percent is None
+
+
 def test_uncertainty_lies_over_the_views_of_its_volume_and_leaves_them_again(
     logic: ICHHPINetLogic, volume: Any, scene: Any
 ) -> None:
