@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ichhpinet.errors import Cancelled, InputError
 
 from .boxes import Boxed
+from .parcels import Parcel, received
 
 if TYPE_CHECKING:  # torch is imported in the engine process alone, on its first job
     from ichhpinet.predictor import Predictor
@@ -324,6 +325,8 @@ def serve(pipe: Connection, stop: Any, weights: str | None, device: str) -> None
     while True:
         try:
             job = pipe.recv()
+            if isinstance(job, Parcel):
+                job = received(pipe, job)
         except (EOFError, OSError):
             return
         if isinstance(job, Knock):

@@ -19,6 +19,7 @@ from typing import Any
 from ichhpinet.errors import InputError
 
 from .engine import Failed, Forget, Job, Knock, serve
+from .parcels import sending
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Worker:
         self._pid: int | None = None  # of the interpreter, known once it has answered
         self._stop: Any = None
         self._flight: _Flight | None = None
+        self._sending: Iterator[None] | None = None  # the job under way, as far as it is not sent yet
+        self._forgotten: list[str] = []  # meanwhile
         self._cancelled_at: float | None = None
         self.starts = 0  # how often a process was started: sessions in an earlier one are gone
 
@@ -97,8 +100,8 @@ class Worker:
     def forget(self, key: str) -> None:
         """Let the engine close the session of `key`, after what it is at. No answer comes."""
         if self.alive:
-            with contextlib.suppress(OSError):  # it died just now, and its sessions with it
-                self._pipe.send(Forget(key))
+            self._forgotten.append(key)
+            self._send_forgotten()
 
     def cancel(self) -> None:
         """Ask the job under way to end; it does so within half a second, as 'cancelled'.
@@ -114,6 +117,10 @@ class Worker:
         while self._flight is not None:
             flight = self._flight
             try:
+                if self._sending is not None:
+                    self._send_on()
+                    if self._sending is not None:  # the rest with later polls: a window is to live on meanwhile
+                        break
                 if not self._pipe.poll(wait_seconds):
                     if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > PATIENCE_SECONDS:
                         self._kill()
@@ -136,7 +143,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process. A job under way is dropped without a callback."""
-        self._flight = None
+        self._flight = self._sending = None
+        self._forgotten = []
         process, pipe = self._process, self._pipe
         self._pipe = None
         if pipe is not None:
@@ -179,8 +187,22 @@ class Worker:
 
     def _send(self) -> None:
         if self._flight is not None:
-            with contextlib.suppress(OSError):  # as above
-                self._pipe.send(self._flight.job)
+            self._sending = sending(self._pipe, self._flight.job)
+            self._send_on()
+
+    def _send_on(self) -> None:
+        """A part of the job: all of it, but for a large CT."""
+        with contextlib.suppress(OSError):  # as above
+            for _ in self._sending or ():
+                return
+        self._sending = None
+        self._send_forgotten()
+
+    def _send_forgotten(self) -> None:
+        if self._sending is None:
+            with contextlib.suppress(OSError):  # it died just now, and its sessions with it
+                while self._forgotten:
+                    self._pipe.send(Forget(self._forgotten.pop(0)))
 
     def _start(self) -> None:
         flight = self._flight
