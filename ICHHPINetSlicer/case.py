@@ -36,6 +36,7 @@ class Case:
         number = _current(volume)
         self.history = History.started(rounds.line(rounds.rounds_of(volume), number), self.painted())
         rounds.show_round(volume, number)
+        self._parents: dict[int, int | None] = {}  # of every round there was
         self._to_ras, self._transform, self._image = ijk_to_ras(volume), volume.GetTransformNodeID(), _image(volume)
         self._observers = Observers()
         self._observers.add(volume, vtk.vtkCommand.ModifiedEvent, self._follow)
@@ -47,13 +48,15 @@ class Case:
     def mend(self) -> None:
         """A strokes node, or a segment of it, that the user deleted is made again; what was not submitted is gone.
 
-        Where the round to go on from was deleted, it is the one before it.
+        Where the round to go on from was deleted, it is the nearest one that it came from.
         """
-        history = self.history.only(rounds.rounds_of(self.volume))
-        if history is not self.history:
-            self.history = history
-            rounds.set_current(self.volume, history.now.number)
-            self.show()
+        known = rounds.rounds_of(self.volume)
+        self._parents |= {number: _older(one) for number, one in known.items()}
+        before, self.history = self.history, self.history.only(known, self._parents)
+        if self.history is not before:
+            rounds.set_current(self.volume, self.history.now.number)
+            if self.history.now.number != before.now.number or rounds.shown_round(self.volume) is None:
+                self.show()
         if self.strokes.GetScene() is None:
             self.strokes = _make_strokes(self.volume)
         _add_segments(self.strokes, self.volume)
@@ -118,6 +121,11 @@ def _current(volume: Node) -> int | None:
         return max(known, default=None)
     number = memory[1] if memory is not None else None
     return number if number is None or number in known else max(known, default=None)
+
+
+def _older(one: rounds.Round) -> int | None:
+    """What a round came from; a scene that was tampered with may name a later one."""
+    return one.parent if one.parent is not None and one.parent < one.number else None
 
 
 def find_strokes(volume: Node) -> Node | None:

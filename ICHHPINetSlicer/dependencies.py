@@ -24,7 +24,7 @@ def torch_is_there() -> bool:
     if importlib.util.find_spec("torch") is None:
         return False
     try:
-        have = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("torch"))
+        have = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("torch") or "")  # None: half removed
     except importlib.metadata.PackageNotFoundError:
         return True  # put there by hand: the engine will tell
     return have is None or tuple(map(int, have.groups())) >= TORCH_SINCE

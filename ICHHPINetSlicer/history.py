@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,17 +131,20 @@ class History:
         """A new moment; what was undone is no longer ahead. The same moment again changes nothing."""
         return self if moment == self.now else History((*self.moments[: self.at + 1], moment), self.at + 1)
 
-    def only(self, numbers: Collection[int]) -> History:
-        """Without rounds that are gone: what came on top of one stands on the round before it. Itself: none is gone."""
+    def only(self, numbers: Collection[int], parents: Mapping[int, int | None]) -> History:
+        """Without rounds that are gone: what came on top of one stands on the nearest round that it came from.
+
+        parents: of every round, the ones that are gone among them; a parent's number is lower. Itself: none is gone.
+        """
         if all(moment.number is None or moment.number in numbers for moment in self.moments):
             return self
         left: list[Moment] = []
-        at, before = 0, None
+        at = 0
         for index, moment in enumerate(self.moments):
-            if moment.number is None or moment.number in numbers:
-                before = moment.number
-            else:
-                moment = replace(moment, number=before)
+            number = moment.number
+            while number is not None and number not in numbers:
+                number = parents.get(number)
+            moment = replace(moment, number=number)
             if not left or left[-1] != moment:
                 left.append(moment)
             if index == self.at:

@@ -317,7 +317,7 @@ class ICHHPINetLogic:
         job = Refine(case.volume.GetID(), case.history.now.number, None if strokes is None else strokes.labels())
 
         before = self.current(case.volume)
-        edited = before is not None and rounds.is_edited(before)
+        edited = before is not None and rounds.is_edited(before, case.volume)
 
         def landed(answer: Done) -> None:
             try:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from . import overlays
 from .nodes import Node
-from .rounds import Round
+from .rounds import Round, rounds_of
 
 
 class Looks:
@@ -37,14 +37,22 @@ class Looks:
         """Over the volume: the round's changes and its uncertainty, as far as they are wanted and known."""
         if not uncertainty:
             self._refused = None
+        compared = one is not None and (one.parent is None or one.parent in rounds_of(volume))
+        self._lay(volume, one if changes and compared else None, one if uncertainty and self.known(one) else None)
+
+    def lift(self, volume: Node) -> None:
+        """Take off the volume what is laid over it, until `lay` is called."""
+        self._lay(volume, None, None)
+
+    def _lay(self, volume: Node, changed: Round | None, uncertain: Round | None) -> None:
         wanted = {
-            "changes": _key(one) if changes and one is not None else None,
-            "uncertainty": _key(one) if uncertainty and one is not None and self.known(one) else None,
+            "changes": None if changed is None else _key(changed),
+            "uncertainty": None if uncertain is None else _key(uncertain),
         }
         if self._differs("changes", wanted["changes"]):
-            overlays.show_changes(volume, one if wanted["changes"] else None)
+            overlays.show_changes(volume, changed)
         if self._differs("uncertainty", wanted["uncertainty"]):
-            overlays.show_uncertainty(volume, self._uncertainty if wanted["uncertainty"] else None)
+            overlays.show_uncertainty(volume, None if uncertain is None else self._uncertainty)
         self._laid = wanted
 
     def jump(self, volume: Node) -> bool:

@@ -99,6 +99,7 @@ class Painting:
         """The slider follows the brush; within its limits, the brush the slider."""
         if abs(millimetres - self._ui.brushSlider.value) > SAME_MM:
             self._ui.brushSlider.value = millimetres
+            self.brush.set_diameter(self._ui.brushSlider.value)  # at its end already it does not tell
 
     def _painted(self) -> None:
         """Painting over a stroke of the other kind is told twice: one stroke is what comes before the next event."""

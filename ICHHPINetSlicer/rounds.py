@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ from .history import Strokes
 from .nodes import Bool, Node, ijk_to_ras, labelmap_name, segment_box, set_segment, voxels, vtk_matrix
 
 VOLUME_ROLE = "ICHHPINet.Volume"  # node reference: round, strokes, memory -> their CT
-ROUND, PARENT, SECONDS, VOLUME_ML, STROKES = (
-    f"ICHHPINet.{name}" for name in ("Round", "Parent", "Seconds", "VolumeMl", "Strokes")
+ROUND, PARENT, SECONDS, VOLUME_ML, STROKES, CHECKSUM = (
+    f"ICHHPINet.{name}" for name in ("Round", "Parent", "Seconds", "VolumeMl", "Strokes", "Checksum")
 )
 MEMORY = "ICHHPINet.Memory"
 FOLDER = " ICH"  # how the name of a volume's folder ends
@@ -85,6 +86,7 @@ def add_round(
         SECONDS: f"{seconds:.3f}",
         VOLUME_ML: f"{millilitres:.6g}",
         STROKES: str(strokes.count),
+        CHECKSUM: _checksum(mask),
     }
     for name, value in facts.items():
         node.SetAttribute(name, value)
@@ -229,8 +231,15 @@ def forget(volume: Node, but: Node | None = None) -> None:
                 node.RemoveNodeReferenceIDs(VOLUME_ROLE)
 
 
-def is_edited(one: Round) -> bool:
-    """Whether a hand has changed the round's mask since: it has not the ml any more that it was made with."""
+def is_edited(one: Round, volume: Node) -> bool:
+    """Whether a hand has changed the round's mask since it was made.
+
+    In a scene from before its checksum was noted, or where it was moved away from the volume: whether it has not the
+    ml any more that it was made with.
+    """
+    noted = one.node.GetAttribute(CHECKSUM)
+    if noted and one.node.GetParentTransformNode() is volume.GetParentTransformNode():
+        return bool(noted != _checksum(round_box(one, volume)))
     try:
         made_ml = float(one.node.GetAttribute(VOLUME_ML) or "")
     except ValueError:
@@ -266,6 +275,15 @@ def copy_into(one: Round, volume: Node, target: Node, name: str) -> str:
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
     segmentation.GetSegment(segment_id).SetTag(tag, HAEMORRHAGE_TERM)
     return segment_id
+
+
+def _checksum(mask: Boxed) -> str:
+    """Of where a mask lies and what it is."""
+    mask = mask.holding(mask.part != 0)
+    if not mask.part.size:
+        return "0"
+    place = repr((tuple(map(int, mask.corner)), tuple(map(int, mask.part.shape)))).encode()
+    return f"{zlib.crc32(np.packbits(mask.part).tobytes(), zlib.crc32(place)):08x}"
 
 
 def _is_own(node: Node) -> bool:

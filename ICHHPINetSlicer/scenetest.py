@@ -14,7 +14,7 @@ from ichhpinet.scribbles import Scribbles
 from . import overlays, rounds, scenarios, status
 from .controls import WINDOWS
 from .dependencies import torch_is_there
-from .nodes import BACKGROUND_ID, FOREGROUND_ID
+from .nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask
 from .panelstage import NO_TORCH, choose, idle, painted, panel_with_head, refine, replaced, stroke, until
 from .scenarios import check, made_up_head, paint
 
@@ -66,8 +66,13 @@ class SceneTests:
         for at in ((3, 8, 8), (1, 3, 3)):
             paint(panel.logic, volume, FOREGROUND_ID, at)
             refine(panel)
+        panel._parameters.showChanges = True
         slicer.mrmlScene.RemoveNode(rounds.rounds_of(volume)[2].node)
         until(lambda: panel.ui.roundsTable.rowCount == 1, "its row is gone")
+        laid = overlays._find(volume, "changes", "vtkMRMLSegmentationNode")
+        removed = laid.GetSegmentation().GetSegment(overlays.REMOVED_ID)
+        seen = laid.GetDisplayNode().GetVisibility() and removed is not None
+        check(seen and not segment_mask(laid, overlays.REMOVED_ID, volume).any(), "with its own changes, all added")
         check(rounds.shown_round(volume) == 1 and panel.logic.current(volume).number == 1, "the one before is seen")
         check(panel.ui.exportButton.enabled and not panel.ui.proposeButton.enabled, "and can be used")
         paint(panel.logic, volume, BACKGROUND_ID, scenarios.BESIDE)
@@ -90,6 +95,9 @@ class SceneTests:
             file = str(Path(folder) / "scene.mrb")
             check(slicer.util.saveScene(file), "the scene is written")
             check(view.GetForegroundVolumeID() == laid.GetID(), "it lies over the view again")
+            slicer.util.selectModule("Data")
+            check(slicer.util.saveScene(file), "the scene is written from another module")
+            check(view.GetForegroundVolumeID() == laid.GetID(), "where it lies over the view again as well")
             displays = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeDisplayNode")
             slicer.mrmlScene.Clear(False)
             slicer.util.loadScene(file)
@@ -113,6 +121,12 @@ class SceneTests:
         check(now > wide and abs(panel.ui.brushSlider.value - now) < 0.1, f"{panel.ui.brushSlider.value} is {now} mm")
         panel.ui.backgroundButton.click()
         check(abs(panel._painting.brush.effect.doubleParameter("BrushAbsoluteDiameter") - now) < 0.1, "the next too")
+        widest = panel.ui.brushSlider.maximum
+        for wheeled in (1.2 * widest, 1.44 * widest):
+            panel._painting.brush.effect.setCommonParameter("BrushAbsoluteDiameter", wheeled)
+            slicer.app.processEvents()
+            now = panel._painting.brush.effect.doubleParameter("BrushAbsoluteDiameter")
+            check(now == panel.ui.brushSlider.value == widest, f"{now} mm; the slider ends at {widest}")
 
     def test_the_window_that_was_chosen_is_there_when_one_comes_back(self) -> None:
         """From another volume: the brain window is for a volume that is new."""

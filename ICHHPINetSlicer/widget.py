@@ -74,7 +74,7 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._soon.connect("timeout()", self._take_volume)
         self._again = qt.QTimer()
         self._again.setSingleShot(True)
-        self._again.connect("timeout()", self._show_anew)
+        self._again.connect("timeout()", self._show_what_is_left)
         self._status = Status(self.ui.statusLabel)
         self._painting = Painting(self.ui, self.logic, self._take_stroke, self._on_moved)
         self._connect()
@@ -157,12 +157,13 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartSave(self, caller: Any = None, event: Any = None) -> None:
         """The views are saved with what they showed before: what is laid over them is not."""
         if self._volume() is not None:
-            self._looks.lay(self._volume(), None, changes=False, uncertainty=False)
+            self._looks.lift(self._volume())
 
     def onSceneEndSave(self, caller: Any = None, event: Any = None) -> None:
-        """And the uncertainty lies over them again."""
-        if self.parent.isEntered:
-            self._lay_over()
+        """And lies over them again, as far as it is known; nothing is asked for."""
+        volume, p = self._volume(), self._parameters
+        if volume is not None and not self._is_new(volume):
+            self._looks.lay(volume, self._seen(), p.showChanges, p.showUncertainty)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeRemoved(self, caller: Any, event: Any, node: Any) -> None:
@@ -501,6 +502,12 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if select_current:
             self._update()
 
+    def _show_what_is_left(self) -> None:
+        """A round was removed: another one may be current by now, which is made so first."""
+        if self.logic.accepts(self._volume()):
+            self.logic.current(self._volume())
+        self._show_anew()
+
     def _lay_over(self) -> None:
         """Changes, uncertainty, used strokes and 3D, as they are switched."""
         volume = self._volume()
@@ -519,7 +526,8 @@ class ICHHPINetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _update(self) -> None:
         ui, volume = self.ui, self._volume()
-        busy, there = self.logic.busy, self.logic.accepts(volume)
+        new = self._is_new(volume)  # no work is begun on what is not taken up yet
+        busy, there = self.logic.busy, not new and self.logic.accepts(volume)
         current = self.logic.current(volume) if there else None
         for name in BRUSHES:
             getattr(ui, name).setEnabled(there)

@@ -102,10 +102,11 @@ def test_a_slicer_that_is_too_old_is_named(
 
 
 @pytest.mark.parametrize(
-    ("version", "enough"), [("2.3.1", False), ("1.13.1+cu117", False), ("2.4.0", True), ("2.13.0+cpu", True)]
+    ("version", "enough"),
+    [("2.3.1", False), ("1.13.1+cu117", False), ("2.4.0", True), ("2.13.0+cpu", True), (None, True)],
 )
 def test_a_torch_that_is_too_old_is_not_there(
-    dependencies: Any, monkeypatch: pytest.MonkeyPatch, version: str, enough: bool
+    dependencies: Any, monkeypatch: pytest.MonkeyPatch, version: str | None, enough: bool
 ) -> None:
     monkeypatch.setattr(dependencies.importlib.metadata, "version", lambda name: version)
     assert dependencies.torch_is_there() is enough

@@ -120,13 +120,21 @@ def test_only_the_box_of_the_strokes_is_kept() -> None:
     assert packed.corner == (20, 100, 200) and packed.size == (1, 3, 40) and len(packed.content) < 60
 
 
-@given(steps, st.sets(st.integers(1, 3)))
+PARENTS = [{1: None, 2: second, 3: third} for second in (None, 1) for third in (None, 1, 2)]
+
+
+@given(steps, st.sets(st.integers(1, 3)), st.sampled_from(PARENTS))
 def test_without_rounds_that_are_gone_the_strokes_stay_and_the_rest_is_in_order(
-    what: list[str | Moment], numbers: set[int]
+    what: list[str | Moment], numbers: set[int], parents: dict[int, int | None]
 ) -> None:
     before = played(what)
-    after = before.only(numbers)
-    assert after.only(numbers) is after
+    after = before.only(numbers, parents)
+    assert after.only(numbers, parents) is after
+    line, number = [], before.now.number
+    while number is not None:
+        line.append(number)
+        number = parents[number]
+    assert after.now.number == next((one for one in line if one in numbers), None), "the nearest that it came from"
     assert all(moment.number is None or moment.number in numbers for moment in after.moments)
     assert after.now.strokes == before.now.strokes
     assert all(one != other for one, other in zip(after.moments, after.moments[1:])) or before.moments == after.moments

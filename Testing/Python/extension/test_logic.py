@@ -17,6 +17,8 @@ from ichhpinet.errors import InputError
 from ichhpinet.predictor import Predictor
 from ichhpinet.volume import CTVolume
 from ICHHPINetSlicer import overlays, rounds
+from ICHHPINetSlicer.case import shape_of
+from ICHHPINetSlicer.history import Strokes
 from ICHHPINetSlicer.logic import ICHHPINetLogic
 from ICHHPINetSlicer.nodes import BACKGROUND_ID, FOREGROUND_ID, segment_mask, set_segment, volume_from_node
 from ICHHPINetSlicer.scenarios import opened, saved
@@ -744,6 +746,34 @@ def test_a_round_that_was_deleted_is_not_gone_on_from(logic: ICHHPINetLogic, vol
     assert logic.table(volume) == [] and logic.current(volume) is None
 
 
+def test_a_round_that_was_gone_back_to_and_deleted_is_followed_by_its_parent_not_by_its_child(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    for at in (FIRST, SECOND, THIRD):
+        paint(logic, volume, FOREGROUND_ID, at)
+        refine(logic, volume)
+    logic.return_to(volume, 2)
+    scene.RemoveNode(rounds.rounds_of(volume)[2].node)
+    one = logic.current(volume)
+    assert one is not None and one.number == 1, "round 3 was left behind"
+    paint(logic, volume, BACKGROUND_ID, (0, 0, 9))
+    assert refine(logic, volume).parent == 1
+
+
+def test_who_looks_at_a_round_goes_on_looking_at_it_where_another_is_deleted(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    for at in (FIRST, SECOND, THIRD):
+        paint(logic, volume, FOREGROUND_ID, at)
+        refine(logic, volume)
+    logic.show(volume, 2)
+    scene.RemoveNode(rounds.rounds_of(volume)[1].node)
+    one = logic.current(volume)
+    assert one is not None and one.number == 3 and rounds.shown_round(volume) == 2
+    scene.RemoveNode(rounds.rounds_of(volume)[2].node)
+    assert logic.current(volume) == one and rounds.shown_round(volume) == 3, "what was looked at is gone"
+
+
 def test_a_saved_scene_whose_current_round_was_deleted_goes_on_from_the_newest(
     logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
 ) -> None:
@@ -769,6 +799,27 @@ def test_that_a_round_was_edited_by_hand_is_said_of_the_round_after_it(logic: IC
     paint(logic, volume, FOREGROUND_ID, THIRD)
     refine(logic, volume)
     assert any("Round 2 was edited by hand" in note for note in logic.notes(volume))
+
+
+def test_an_edit_that_keeps_the_volume_is_an_edit(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    mask = np.zeros(shape_of(volume), bool)
+    mask[1:4, 3:8, 4:9] = True
+    nothing = Strokes.none(mask.shape)
+    one = rounds.add_round(volume, 1, None, 1.0, mask, nothing)
+    assert not rounds.is_edited(one, volume)
+    set_segment(one.node, rounds.MASK_ID, np.roll(mask, 1, 2), volume, "Haemorrhage", (1, 0, 0))
+    assert rounds.rounds_of(volume)[1].volume_ml == one.volume_ml and rounds.is_edited(one, volume)
+    set_segment(one.node, rounds.MASK_ID, mask, volume, "Haemorrhage", (1, 0, 0))
+    assert not rounds.is_edited(one, volume), "as it was"
+    set_segment(one.node, rounds.MASK_ID, mask & False, volume, "Haemorrhage", (1, 0, 0))
+    assert rounds.is_edited(one, volume)
+    empty = rounds.add_round(volume, 2, None, 1.0, mask & False, nothing)
+    assert not rounds.is_edited(empty, volume)
+    one.node.RemoveAttribute(rounds.CHECKSUM)
+    assert rounds.is_edited(rounds.rounds_of(volume)[1], volume), "in a scene from before"
+    apart = scene.AddNewNodeByClass("vtkMRMLTransformNode")
+    empty.node.SetAndObserveTransformNodeID(apart.GetID())
+    assert not rounds.is_edited(empty, volume), "where it was moved away from the volume"
 
 
 def test_strokes_that_were_hidden_are_seen_where_their_volume_is_taken_up(logic: ICHHPINetLogic, volume: Any) -> None:
