@@ -103,12 +103,11 @@ def _unpacked(archive_file: Path, folder: Path, most_bytes: int) -> Path:
     inside.mkdir()
     try:
         with zipfile.ZipFile(archive_file) as archive:
-            found = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = [entry for entry in found if not _is_beside(entry.filename)]
+            entries = [entry for entry in archive.infolist() if not (entry.is_dir() or _is_beside(entry.filename))]
             session = {path: file for file, path in files_in([entry.filename for entry in entries]).items()}
             if session:
                 entries = [entry for entry in entries if entry.filename in session]
-            if found and not entries:
+            if not entries:
                 raise InputError(UNKNOWN)
             if len(entries) > MOST_FILES or sum(entry.file_size for entry in entries) > most_bytes:
                 raise too_large(most_bytes)

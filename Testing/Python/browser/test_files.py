@@ -117,6 +117,8 @@ def test_slices_become_a_folder_and_a_zip_of_them_too(tmp_path: Path) -> None:
         ([("a.zip", zipped(**{"b.zip": zipped(c=b"d")}))], "a zip in the zip"),
         ([("a.zip", zipped(**{"a.nii": b"0" * (2 * MOST)}))], "more than 1 MB"),
         ([("a.zip", zipped(**{"evil.py": b"import os"}))], "no file that can be opened here"),
+        ([("a.zip", zipped())], "no file that can be opened here"),
+        ([("a.zip", zipped(**{"series/": b""}))], "no file that can be opened here"),
     ],
 )
 def test_what_cannot_be_an_image_is_refused_by_name(tmp_path: Path, files: Any, words: str) -> None:
