@@ -37,7 +37,7 @@ class Looks:
         """Over the volume: the round's changes and its uncertainty, as far as they are wanted and known."""
         if not uncertainty:
             self._refused = None
-        compared = one is not None and (one.parent is None or one.parent in rounds_of(volume))
+        compared = one is not None and one.delta_ml(rounds_of(volume)) is not None
         self._lay(volume, one if changes and compared else None, one if uncertainty and self.known(one) else None)
 
     def lift(self, volume: Node) -> None:

@@ -31,7 +31,7 @@ def show_changes(volume: Node, one: Round | None) -> Node | None:
     """
     node = _find(volume, "changes", "vtkMRMLSegmentationNode")
     known = rounds.rounds_of(volume)
-    if one is None or (one.parent is not None and one.parent not in known):
+    if one is None or one.delta_ml(known) is None:
         if node is not None:
             node.GetDisplayNode().SetVisibility(False)
         return None

@@ -746,12 +746,16 @@ def test_a_round_that_was_deleted_is_not_gone_on_from(logic: ICHHPINetLogic, vol
     assert logic.table(volume) == [] and logic.current(volume) is None
 
 
-def test_a_round_that_was_gone_back_to_and_deleted_is_followed_by_its_parent_not_by_its_child(
-    logic: ICHHPINetLogic, volume: Any, scene: Any
-) -> None:
+def three_rounds(logic: ICHHPINetLogic, volume: Any) -> None:
     for at in (FIRST, SECOND, THIRD):
         paint(logic, volume, FOREGROUND_ID, at)
         refine(logic, volume)
+
+
+def test_a_round_that_was_gone_back_to_and_deleted_is_followed_by_its_parent_not_by_its_child(
+    logic: ICHHPINetLogic, volume: Any, scene: Any
+) -> None:
+    three_rounds(logic, volume)
     logic.return_to(volume, 2)
     scene.RemoveNode(rounds.rounds_of(volume)[2].node)
     one = logic.current(volume)
@@ -763,9 +767,7 @@ def test_a_round_that_was_gone_back_to_and_deleted_is_followed_by_its_parent_not
 def test_who_looks_at_a_round_goes_on_looking_at_it_where_another_is_deleted(
     logic: ICHHPINetLogic, volume: Any, scene: Any
 ) -> None:
-    for at in (FIRST, SECOND, THIRD):
-        paint(logic, volume, FOREGROUND_ID, at)
-        refine(logic, volume)
+    three_rounds(logic, volume)
     logic.show(volume, 2)
     scene.RemoveNode(rounds.rounds_of(volume)[1].node)
     one = logic.current(volume)
