@@ -54,7 +54,7 @@ def markdown(results: Results) -> str:
         "## Dice by group\n",
         group_table(results, "source"),
         group_table(results, "kind"),
-        *(group_table(_classed(results, by), by) for by in CLASSES),
+        *(group_table(classed(results, by), by) for by in CLASSES),
         "## Surface distance and volume\n\nMean HD95 in mm (cases with a mask); median absolute volume error in ml.\n",
         distance_table(results),
         "## How much a stroke does\n\nOf the missed (extra) component under a stroke, the share that is right after the"
@@ -100,10 +100,10 @@ def dice_table(results: Results) -> str:
     """Method by round."""
     rounds = _rounds(results)
     lines = [
-        [_name(method)] + [_with_interval(_values(rows, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
+        [_name(method)] + [with_interval(_values(rows, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
         for method, rows in results.items()
     ]
-    return _table(["Dice after round", *map(str, rounds)], lines)
+    return table(["Dice after round", *map(str, rounds)], lines)
 
 
 def group_table(results: Results, by: str) -> str:
@@ -116,9 +116,9 @@ def group_table(results: Results, by: str) -> str:
     for group in groups:
         for method, rows in results.items():
             mine = [row for row in rows if row[by] == group and row["round"] > 0]
-            means = [_with_interval(_values(mine, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
+            means = [with_interval(_values(mine, "dice", lambda row, n=n: row["round"] == n)) for n in rounds]
             lines.append([group, str(len({row["case"] for row in mine})), _name(method), *means])
-    return _table([by, "cases", "method", *(f"round {number}" for number in rounds)], lines)
+    return table([by, "cases", "method", *(f"round {number}" for number in rounds)], lines)
 
 
 def distance_table(results: Results) -> str:
@@ -136,7 +136,7 @@ def distance_table(results: Results) -> str:
             cells.append(f"{_mean([row['hd95_mm'] for row in at_round], 1)} mm, {np.median(errors):.1f} ml")
         seconds = [row["seconds"] for row in rows if row["painted"]]
         lines.append([_name(method), *cells, f"{np.median(seconds):.2f} s" if seconds else ""])
-    return _table(["method", *(f"round {number}" for number in rounds), "median round"], lines)
+    return table(["method", *(f"round {number}" for number in rounds), "median round"], lines)
 
 
 def effect_table(results: Results) -> str:
@@ -152,7 +152,7 @@ def effect_table(results: Results) -> str:
                 shares = [_mean([row[column] for row in at_round]) for column in (on_slice, in_3d)]
                 cells.append(" / ".join(shares) if shares[0] else "")
             lines.append([_name(method), what, *cells])
-    return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
+    return table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
 
 
 def heard_table(results: Results) -> str:
@@ -165,7 +165,7 @@ def heard_table(results: Results) -> str:
             for shown, mine in ((what, rows), (f"{what}, deep", deep)):
                 cells = [_heard([row for row in mine if row["round"] == number], what) for number in rounds]
                 lines.append([_name(method), shown, *cells])
-    return _table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
+    return table(["slice / 3D", "component", *(f"round {number}" for number in rounds)], lines)
 
 
 def _heard(rows: Sequence[Row], what: str) -> str:
@@ -194,7 +194,7 @@ def drop_table(results: Results) -> str:
     if len(listed) > MOST_DROPS:
         listed = [*listed[:MOST_DROPS], f"- and {len(listed) - MOST_DROPS} more"]
     heads = ["method", "rounds that did harm", "worst", f"cases with a round that lost more than {SMALL_DROP}"]
-    return _table(heads, lines) + "\n" + "\n".join(listed) + "\n"
+    return table(heads, lines) + "\n" + "\n".join(listed) + "\n"
 
 
 def below_table(results: Results) -> str:
@@ -216,7 +216,7 @@ def below_table(results: Results) -> str:
         return ""
     title = f"## Cases that end round {BELOW_ROUND} more than {BELOW} below the best other method\n\n"
     told = f"{len(lines)} of {len(after)}.\n"
-    return title + told + ("\n" + _table(["case", _name(NETWORK), "best", "method"], lines) if lines else "")
+    return title + told + ("\n" + table(["case", _name(NETWORK), "best", "method"], lines) if lines else "")
 
 
 def proposal_table(results: Results) -> str:
@@ -230,12 +230,12 @@ def proposal_table(results: Results) -> str:
             large = [row["dice"] for row in proposed if row["truth_ml"] > LARGE_ML]
             false = f"{sum(ml > FALSE_ML for ml in clean)} of {len(clean)}"
             largest = f"{max(clean):.2f}" if clean else ""
-            lines.append([_name(method), _with_interval(blood), _with_interval(large), _mean(clean, 2), largest, false])
+            lines.append([_name(method), with_interval(blood), with_interval(large), _mean(clean, 2), largest, false])
     if not lines:
         return ""
     heads = ["method", "Dice, heads with blood", f"over {LARGE_ML:g} ml", "mean ml, without blood"]
     heads += ["largest ml", f"above {FALSE_ML} ml"]
-    return "## Proposed without a stroke\n\n" + _table(heads, lines)
+    return "## Proposed without a stroke\n\n" + table(heads, lines)
 
 
 def _cases_line(results: Results) -> str:
@@ -248,7 +248,7 @@ def _cases_line(results: Results) -> str:
     return f"{len(blood)} cases with blood ({real} in the real head CT){spread}; {len(cases) - len(blood)} without.\n"
 
 
-def _classed(results: Results, by: str) -> Results:
+def classed(results: Results, by: str) -> Results:
     """The rows with blood, each with the class that its figure falls into, under the class's name."""
     column, bounds = CLASSES[by]
     return {
@@ -269,7 +269,7 @@ def _values(rows: Sequence[Row], column: str, wanted: Callable[[Row], bool]) -> 
     return [row[column] for row in rows if wanted(row)]
 
 
-def _with_interval(values: Sequence[float]) -> str:
+def with_interval(values: Sequence[float]) -> str:
     mean, low, high = interval(values)
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(mean) else ""
 
@@ -283,7 +283,7 @@ def _name(method: str) -> str:
     return PLAIN.get(method, method)
 
 
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = "|".join(["---"] * len(heads))
     rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
     return "\n".join([rows[0], f"|{rule}|", *rows[1:], ""])

@@ -194,7 +194,7 @@ def a_row(case, dice, **about):
 def test_cases_fall_into_the_classes_of_volume_in_their_order():
     volumes = (30.0, 0.99, 1.0, 4.9, 5.0)
     rows = [a_row(str(ml), ml / 100, truth_ml=ml) for ml in volumes]
-    classes = report._classed({"ichhpinet": [*rows, a_row("none", math.nan, truth_ml=0.0)]}, "volume")
+    classes = report.classed({"ichhpinet": [*rows, a_row("none", math.nan, truth_ml=0.0)]}, "volume")
     lines = group_table(classes, "volume").splitlines()[2:]
     assert [line.split(" | ")[0].strip("| ") for line in lines] == ["< 1 ml", "1–5 ml", "5–30 ml", "> 30 ml"]
     assert [line.split(" | ")[1] for line in lines] == ["1", "2", "1", "1"]
