@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,10 @@ class Case:
         self.aside = False
         rounds.follow_transform(volume)
         self.strokes = find_strokes(volume) or _make_strokes(volume)
-        number = _current(volume)
-        self.history = History.started(rounds.line(rounds.rounds_of(volume), number), self.painted())
+        known, number = rounds.rounds_of(volume), _current(volume)
+        self._parents = {one.number: _older(one) for one in known.values()}  # of every round there was
+        self.history = History.started(self.line(known, number), self.painted())
         rounds.show_round(volume, number)
-        self._parents: dict[int, int | None] = {}  # of every round there was
         self._to_ras, self._transform, self._image = ijk_to_ras(volume), volume.GetTransformNodeID(), _image(volume)
         self._observers = Observers()
         self._observers.add(volume, vtk.vtkCommand.ModifiedEvent, self._follow)
@@ -60,6 +61,15 @@ class Case:
         if self.strokes.GetScene() is None:
             self.strokes = _make_strokes(self.volume)
         _add_segments(self.strokes, self.volume)
+
+    def line(self, known: Collection[int], number: int | None) -> list[int]:
+        """Of the rounds from the first to `number`, those that are known; one that was deleted breaks no line."""
+        found: list[int] = []
+        while number is not None:
+            if number in known:
+                found.append(number)
+            number = self._parents.get(number)
+        return found[::-1]
 
     def start_anew(self) -> None:
         """Remove the rounds and the memory; the strokes that are not submitted stay."""

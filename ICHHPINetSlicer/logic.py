@@ -230,9 +230,9 @@ class ICHHPINetLogic:
 
     def table(self, volume: Node) -> list[Row]:
         """Every round, by number; those left behind on another branch have `on_line` False."""
-        known = rounds.rounds_of(volume)
-        now = self._case(volume).history.now.number
-        line = rounds.line(known, now)
+        known, case = rounds.rounds_of(volume), self._case(volume)
+        now = case.history.now.number
+        line = case.line(known, now)
         return [
             Row(
                 one.number,

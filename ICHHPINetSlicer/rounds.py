@@ -104,15 +104,6 @@ def rounds_of(volume: Node) -> dict[int, Round]:
     return dict(sorted(found.items()))
 
 
-def line(known: dict[int, Round], number: int | None) -> list[int]:
-    """The rounds from the first to `number`, as far as they are known."""
-    found: list[int] = []
-    while number is not None and number in known and number not in found:
-        found.append(number)
-        number = known[number].parent
-    return found[::-1]
-
-
 def round_mask(one: Round, volume: Node) -> Bool:
     """(D, H, W) bool: the round's haemorrhage as it is in the scene."""
     return round_box(one, volume).whole()

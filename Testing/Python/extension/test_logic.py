@@ -776,6 +776,15 @@ def test_who_looks_at_a_round_goes_on_looking_at_it_where_another_is_deleted(
     assert logic.current(volume) == one and rounds.shown_round(volume) == 3, "what was looked at is gone"
 
 
+def test_a_round_that_was_deleted_breaks_no_line(logic: ICHHPINetLogic, volume: Any, scene: Any) -> None:
+    three_rounds(logic, volume)
+    logic.return_to(volume, 2)
+    paint(logic, volume, BACKGROUND_ID, (0, 0, 9))
+    assert refine(logic, volume).parent == 2
+    scene.RemoveNode(rounds.rounds_of(volume)[2].node)
+    assert {row.number: row.on_line for row in logic.table(volume)} == {1: True, 3: False, 4: True}
+
+
 def test_a_saved_scene_whose_current_round_was_deleted_goes_on_from_the_newest(
     logic: ICHHPINetLogic, volume: Any, scene: Any, weights: Path
 ) -> None:
